@@ -1,0 +1,95 @@
+/* One thin wrapper a system call. */
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/ioctl.h>
+#include <termios.h>
+#include <unistd.h>
+
+#include "os/os.h"
+
+static int checked(int result)
+{
+    return result < 0 ? -errno : result;
+}
+
+int sid_setsid(void)
+{
+    return checked(setsid());
+}
+
+int sid_getsid(int pid)
+{
+    return checked(getsid(pid));
+}
+
+int sid_setpgid(int pid, int pgid)
+{
+    return checked(setpgid(pid, pgid));
+}
+
+int sid_getpgid(int pid)
+{
+    return checked(getpgid(pid));
+}
+
+int sid_tcgetsid(int fd)
+{
+    return checked(tcgetsid(fd));
+}
+
+int sid_tcgetpgrp(int fd)
+{
+    return checked(tcgetpgrp(fd));
+}
+
+/* From the background tcsetpgrp sends SIGTTOU to the caller's whole group, unless the caller blocks it. */
+int sid_tcsetpgrp(int fd, int pgid)
+{
+    sigset_t stop, old;
+    int result;
+
+    sigemptyset(&stop);
+    sigaddset(&stop, SIGTTOU);
+    pthread_sigmask(SIG_BLOCK, &stop, &old);
+    result = checked(tcsetpgrp(fd, pgid));
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    return result;
+}
+
+int sid_acquire_ctty(int fd, int steal)
+{
+    return checked(ioctl(fd, TIOCSCTTY, steal ? 1 : 0));
+}
+
+int sid_release_ctty(int fd)
+{
+    return checked(ioctl(fd, TIOCNOTTY));
+}
+
+int sid_fd_flags(int fd)
+{
+    return checked(fcntl(fd, F_GETFL));
+}
+
+int sid_is_terminal(int fd)
+{
+    if (isatty(fd))
+        return 1;
+    return errno == EBADF ? -EBADF : 0;
+}
+
+uint64_t sid_python_ignored_signals(void)
+{
+    return (uint64_t)1 << (SIGPIPE - 1) | (uint64_t)1 << (SIGXFSZ - 1);
+}
+
+int sid_signal_group(int pgid, int signal)
+{
+    return pgid > 1 ? checked(kill(-pgid, signal)) : -EINVAL;
+}
+
+int sid_signal_pidfd(int pidfd, int signal)
+{
+    return sidos_signal_pidfd(pidfd, signal);
+}

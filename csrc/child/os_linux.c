@@ -1,0 +1,160 @@
+/* Linux's half of the child. Raw calls where libc hides its own signals (32 to 34) or is too old to know one. */
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "child.h"
+
+#ifndef SYS_close_range
+#define SYS_close_range 436 /* one number on all architectures */
+#endif
+
+enum { MARK_CLOEXEC = 1 << 2 }; /* CLOSE_RANGE_CLOEXEC, Linux 5.11 */
+
+int sidch_os_close_range(unsigned first, unsigned last)
+{
+    return syscall(SYS_close_range, first, last, (unsigned)MARK_CLOEXEC) < 0 ? -errno : 0;
+}
+
+static int parse_fd(const char *name)
+{
+    int fd = 0;
+
+    for (; *name; name++) {
+        if (*name < '0' || *name > '9')
+            return -1;
+        fd = fd * 10 + (*name - '0');
+    }
+    return fd;
+}
+
+static void mark(struct sidch_state *state, int fd)
+{
+    if (fd >= 3 && !sidch_is_target(state->plan, fd))
+        fcntl(fd, F_SETFD, FD_CLOEXEC); /* a number that is not open is none of ours */
+}
+
+/* getdents64(2)'s record; libc has it under several names or not at all. */
+struct entry {
+    uint64_t inode;
+    int64_t offset;
+    uint16_t length;
+    uint8_t type;
+    char name[];
+};
+
+static int mark_listed(struct sidch_state *state, int directory)
+{
+    _Alignas(struct entry) char buffer[1024];
+    long size;
+
+    while ((size = syscall(SYS_getdents64, directory, buffer, sizeof buffer)) > 0)
+        for (long at = 0; at < size;) {
+            const struct entry *entry = (const struct entry *)(buffer + at);
+            mark(state, parse_fd(entry->name));
+            at += entry->length;
+        }
+    return size < 0 ? -errno : 0;
+}
+
+/* No /proc either: every number that can be open, unless a limit was lowered below it. */
+static int mark_all(struct sidch_state *state)
+{
+    struct rlimit limit;
+    int top = 1 << 20;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < (rlim_t)top)
+        top = (int)limit.rlim_cur;
+    for (int fd = 3; fd < top; fd++)
+        mark(state, fd);
+    return 0;
+}
+
+int sidch_os_close_others(struct sidch_state *state)
+{
+    int directory = open("/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int result;
+
+    if (directory < 0)
+        return mark_all(state);
+    result = mark_listed(state, directory);
+    close(directory);
+    return result < 0 ? mark_all(state) : 0;
+}
+
+/* The kernel's sigaction. Only the handler is ever set, so what stands behind it may be any zeroes. */
+struct kernel_action {
+    void (*handler)(int);
+    unsigned long rest[7];
+};
+
+enum { SIGNALS = 64, SET_SIZE = SIGNALS / 8 };
+
+static int set_disposition(int signal, void (*handler)(int))
+{
+    struct kernel_action action = {.handler = handler};
+
+    return (int)syscall(SYS_rt_sigaction, signal, &action, NULL, (size_t)SET_SIZE);
+}
+
+static int is_caught(int signal)
+{
+    struct kernel_action action;
+
+    return syscall(SYS_rt_sigaction, signal, NULL, &action, (size_t)SET_SIZE) == 0 && action.handler != SIG_DFL &&
+           action.handler != SIG_IGN;
+}
+
+int sidch_os_dispositions(struct sidch_state *state)
+{
+    const struct sid_plan *plan = state->plan;
+
+    for (int signal = 1; signal <= SIGNALS; signal++) {
+        uint64_t bit = (uint64_t)1 << (signal - 1);
+        int result = 0;
+
+        if (plan->ignore_signals & bit)
+            result = set_disposition(signal, SIG_IGN);
+        else if ((plan->default_signals & bit) || (!state->job->handlers_reset && is_caught(signal)))
+            result = set_disposition(signal, SIG_DFL);
+        if (result < 0)
+            return sidch_fail(state, SID_CALL_SIGACTION, signal);
+    }
+    return 0;
+}
+
+/* Other children may share this memory just now, so no variable leads to the state: the stack does. */
+static struct sidch_state **anchor(void)
+{
+    return (struct sidch_state **)((uintptr_t)__builtin_frame_address(0) & ~((uintptr_t)SIDCH_STACK_SIZE - 1));
+}
+
+static void on_stop(int signal)
+{
+    sidch_note_stop(*anchor(), signal);
+}
+
+/* libc's sigaction here: a handler that returns needs its restorer. */
+int sidch_os_catch_stops(struct sidch_state *state)
+{
+    static const int caught[] = {SIGTSTP, SIGTTIN, SIGTTOU, SIGCONT};
+    struct sigaction action = {.sa_handler = on_stop, .sa_flags = SA_RESTART};
+
+    *anchor() = state;
+    sigfillset(&action.sa_mask);
+    for (size_t i = 0; i < sizeof caught / sizeof *caught; i++) {
+        struct sigaction old;
+        if (sigaction(caught[i], NULL, &old) < 0)
+            return -errno;
+        if (old.sa_handler == SIG_DFL && sigaction(caught[i], &action, NULL) < 0)
+            return -errno;
+    }
+    return 0;
+}
+
+int sidch_os_set_mask(uint64_t mask)
+{
+    return syscall(SYS_rt_sigprocmask, SIG_SETMASK, &mask, NULL, (size_t)SET_SIZE) < 0 ? -errno : 0;
+}

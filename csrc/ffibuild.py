@@ -1,0 +1,40 @@
+"""The cffi builder: reads sid.cdef.h and picks the platform's files, nothing else."""
+
+import sys
+from pathlib import Path
+
+from cffi import FFI
+
+HERE = Path(__file__).resolve().parent
+PLATFORM_FILES = {
+    "linux": ["os/linux.c", "os/linux_clone.c", "child/os_linux.c"],
+}
+PORTABLE_FILES = [
+    "calls.c",
+    "spawn.c",
+    "wait.c",
+    "procs.c",
+    "child/run.c",
+    "child/session.c",
+    "child/fds.c",
+    "child/signals.c",
+    "child/exec.c",
+]
+
+if sys.platform not in PLATFORM_FILES:
+    sys.exit(f"setsid: there is no C core for {sys.platform} yet (there is one for {', '.join(PLATFORM_FILES)})")
+
+ffibuilder = FFI()
+ffibuilder.cdef((HERE / "sid.cdef.h").read_text())
+ffibuilder.set_source(
+    "setsid._native",
+    '#include "sid.h"',
+    sources=[f"csrc/{name}" for name in PORTABLE_FILES + PLATFORM_FILES[sys.platform]],
+    include_dirs=["csrc"],
+    depends=[str(path.relative_to(HERE.parent)) for path in sorted(HERE.rglob("*.h"))],
+    define_macros=[("_GNU_SOURCE", None)],
+    extra_compile_args=["-std=c11", "-O2", "-fvisibility=hidden"],
+    # Lazy binding would run the dynamic linker, with its locks, in the child.
+    extra_link_args=["-Wl,-z,now", "-Wl,-z,relro"],
+    py_limited_api=True,
+)

@@ -1,0 +1,129 @@
+/* Linux: signals, pidfds, waiting. */
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "os.h"
+
+/* Their numbers are the same on all architectures; old headers lack them. */
+#ifndef SYS_pidfd_send_signal
+#define SYS_pidfd_send_signal 424
+#endif
+#ifndef SYS_pidfd_open
+#define SYS_pidfd_open 434
+#endif
+
+enum { BY_PIDFD = 3 /* P_PIDFD, Linux 5.4 */ };
+
+/* The raw call, since libc's leaves out the signals that it uses itself. */
+void sidos_block(struct sidos_blocked *was)
+{
+    const uint64_t all = ~(uint64_t)0;
+
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &was->cancellation);
+    syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, &was->mask, sizeof all);
+}
+
+void sidos_unblock(const struct sidos_blocked *was)
+{
+    syscall(SYS_rt_sigprocmask, SIG_SETMASK, &was->mask, NULL, sizeof was->mask);
+    pthread_setcancelstate(was->cancellation, NULL);
+}
+
+int sidos_open_pidfd(int pid)
+{
+    int fd = (int)syscall(SYS_pidfd_open, pid, 0U);
+
+    return fd < 0 ? -errno : fd;
+}
+
+int sidos_signal_pidfd(int pidfd, int signal)
+{
+    return syscall(SYS_pidfd_send_signal, pidfd, signal, NULL, 0U) < 0 ? -errno : 0;
+}
+
+/* struct pidfd_info of linux/pidfd.h (6.13), as far as it is needed; the exit status is told since 6.15. */
+struct pidfd_info {
+    uint64_t mask;
+    uint64_t cgroup;
+    uint32_t ids[11];
+    int32_t exit_code;
+};
+
+int sidos_status_of_reaped(int pidfd, int *status)
+{
+    const uint64_t exit_known = 1U << 3;
+    struct pidfd_info info = {.mask = exit_known};
+
+    if (pidfd < 0 || ioctl(pidfd, _IOWR(0xFF, 11, struct pidfd_info), &info) < 0 || !(info.mask & exit_known))
+        return -1;
+    *status = info.exit_code;
+    return 0;
+}
+
+static int64_t microseconds(const struct timeval *time)
+{
+    return (int64_t)time->tv_sec * 1000000 + time->tv_usec;
+}
+
+static void copy_usage(int64_t *to, const struct rusage *from)
+{
+    const int64_t usage[16] = {
+        microseconds(&from->ru_utime), microseconds(&from->ru_stime), from->ru_maxrss, from->ru_ixrss, from->ru_idrss,
+        from->ru_isrss, from->ru_minflt, from->ru_majflt, from->ru_nswap, from->ru_inblock, from->ru_oublock,
+        from->ru_msgsnd, from->ru_msgrcv, from->ru_nsignals, from->ru_nvcsw, from->ru_nivcsw};
+
+    memcpy(to, usage, sizeof usage);
+}
+
+/* The raw waitid has a fifth argument: the usage of this one child. */
+int sidos_wait(int pid, int pidfd, int options, struct sidos_ended *ended)
+{
+    siginfo_t info = {0};
+    struct rusage usage = {0};
+    long result = -1;
+
+    errno = EINVAL;
+    if (pidfd >= 0)
+        result = syscall(SYS_waitid, BY_PIDFD, pidfd, &info, options, &usage);
+    if (result < 0 && errno == EINVAL) /* no pidfd, or a kernel that has pidfds but can't wait for one (5.3) */
+        result = syscall(SYS_waitid, P_PID, pid, &info, options, &usage);
+    if (result < 0)
+        return -errno;
+    ended->code = info.si_pid ? info.si_code : 0;
+    ended->status = info.si_status;
+    copy_usage(ended->usage, &usage);
+    return 0;
+}
+
+/* Whether /proc is there and numbers processes as we do. */
+static int proc_is_ours(void)
+{
+    char self[16], target[16];
+    ssize_t size = readlink("/proc/self", target, sizeof target);
+
+    snprintf(self, sizeof self, "%d", (int)getpid());
+    return size == (ssize_t)strlen(self) && memcmp(self, target, (size_t)size) == 0;
+}
+
+int sidos_has_executed(int pid, int fd, int pipe_fd)
+{
+    char path[40];
+    struct stat theirs, ours;
+
+    if (!proc_is_ours())
+        return 0;
+    snprintf(path, sizeof path, "/proc/%d/fd/%d", pid, fd);
+    if (stat(path, &theirs) < 0) /* EACCES: we could look into the copy of ourselves; a set-uid program has its place */
+        return errno == ENOENT || (errno == EACCES && prctl(PR_GET_DUMPABLE) == 1);
+    return fstat(pipe_fd, &ours) == 0 && theirs.st_ino != ours.st_ino;
+}

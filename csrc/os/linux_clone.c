@@ -1,0 +1,173 @@
+/*
+ * Linux: making the child on a stack of its own in the caller's frame.
+ *
+ * With shared memory (CLONE_VM | CLONE_VFORK) the calling thread sleeps until the child executes or ends, so that frame
+ * stays, and the child costs the same whatever the size of the parent. clone3 adds CLONE_CLEAR_SIGHAND, which saves a
+ * sigaction call for each signal.
+ */
+#include <sched.h>
+#include <signal.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "../child/child.h"
+#include "os.h"
+
+#ifndef CLONE_PIDFD
+#define CLONE_PIDFD 0x1000
+#endif
+#ifndef SYS_clone3
+#define SYS_clone3 435 /* one number on all architectures */
+#endif
+
+static const uint64_t clear_sighand = 0x100000000; /* CLONE_CLEAR_SIGHAND, Linux 5.5 */
+
+/* struct clone_args, CLONE_ARGS_SIZE_VER0. */
+struct clone3_args {
+    uint64_t flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls;
+};
+
+/*
+ * clone3 onto another stack. A C wrapper can't do it: the child would return from syscall() on an empty stack. So the
+ * child goes from the kernel straight to `function`, which never returns.
+ */
+#if defined __x86_64__
+static long clone3_onto(struct clone3_args *args, int (*function)(void *), void *argument)
+{
+    register int (*r8)(void *) __asm__("r8") = function;
+    register void *r9 __asm__("r9") = argument;
+    long result;
+
+    __asm__ volatile("syscall\n\t"
+                     "test %%rax, %%rax\n\t"
+                     "jnz 1f\n\t"
+                     "xor %%ebp, %%ebp\n\t"
+                     "mov %%r9, %%rdi\n\t"
+                     "call *%%r8\n\t"
+                     "ud2\n"
+                     "1:"
+                     : "=a"(result)
+                     : "a"((long)SYS_clone3), "D"(args), "S"(sizeof *args), "r"(r8), "r"(r9)
+                     : "rcx", "r11", "memory", "cc");
+    return result;
+}
+#elif defined __aarch64__
+static long clone3_onto(struct clone3_args *args, int (*function)(void *), void *argument)
+{
+    register long x8 __asm__("x8") = SYS_clone3;
+    register long x0 __asm__("x0") = (long)args;
+    register long x1 __asm__("x1") = sizeof *args;
+    register int (*x2)(void *) __asm__("x2") = function;
+    register void *x3 __asm__("x3") = argument;
+
+    __asm__ volatile("svc #0\n\t"
+                     "cbnz x0, 1f\n\t"
+                     "mov x29, xzr\n\t"
+                     "mov x30, xzr\n\t"
+                     "mov x0, x3\n\t"
+                     "blr x2\n\t"
+                     "brk #1\n"
+                     "1:"
+                     : "+r"(x0)
+                     : "r"(x8), "r"(x1), "r"(x2), "r"(x3)
+                     : "memory", "cc");
+    return x0;
+}
+#else
+static long clone3_onto(struct clone3_args *args, int (*function)(void *), void *argument)
+{
+    (void)args, (void)function, (void)argument;
+    return -ENOSYS;
+}
+#endif
+
+static const int way_flags[] = {
+    [SID_WAY_CLONE3] = CLONE_VM | CLONE_VFORK,
+    [SID_WAY_CLONE] = CLONE_VM | CLONE_VFORK,
+    [SID_WAY_PAGE] = CLONE_VFORK,
+    [SID_WAY_FORK] = 0,
+};
+
+/* Not inlined: the stack must go when the child is gone, and no caller's locals may lie between. */
+__attribute__((noinline)) static int start(struct sidos_start *start, int flags, int exit_signal)
+{
+    _Alignas(SIDCH_STACK_SIZE) unsigned char stack[SIDCH_STACK_SIZE];
+    int pidfd = -1; /* stays so where the kernel doesn't know CLONE_PIDFD */
+    int pid;
+
+    if (start->way == SID_WAY_CLONE3) {
+        struct clone3_args args = {
+            .flags = (uint64_t)flags | clear_sighand,
+            .pidfd = (uint64_t)(uintptr_t)&pidfd,
+            .exit_signal = (uint64_t)exit_signal,
+            .stack = (uint64_t)(uintptr_t)stack,
+            .stack_size = sizeof stack,
+        };
+        pid = (int)clone3_onto(&args, start->main, start->argument);
+    } else {
+        pid = clone(start->main, stack + sizeof stack, flags | exit_signal, start->argument, &pidfd);
+        pid = pid < 0 ? -errno : pid;
+    }
+    start->pidfd = pidfd;
+    return pid;
+}
+
+int sidos_start_child(struct sidos_start *child, enum sid_call *call)
+{
+    static const enum sid_call calls[] = {[SID_WAY_CLONE3] = SID_CALL_CLONE3,
+                                          [SID_WAY_CLONE] = SID_CALL_CLONE,
+                                          [SID_WAY_PAGE] = SID_CALL_CLONE,
+                                          [SID_WAY_FORK] = SID_CALL_FORK};
+    int flags = way_flags[child->way];
+    int pid = start(child, flags | CLONE_PIDFD, SIGCHLD);
+
+    *call = calls[child->way];
+    if (pid == -EINVAL) /* an emulator that has no pidfds */
+        pid = start(child, flags, SIGCHLD);
+    return pid;
+}
+
+static int set_flag(void *flag)
+{
+    *(volatile int *)flag = 1;
+    _exit(0);
+}
+
+/* 1: the child shared our memory; 0: it did not (an emulator forks instead); or -errno. No exit signal and __WALL, so
+   that the program's SIGCHLD handler and its waits never meet this child. */
+static int shares_memory(int way)
+{
+    volatile int flag = 0;
+    struct sidos_start child = {.main = set_flag, .argument = (void *)&flag, .way = way};
+    int pid = start(&child, way_flags[way], 0);
+
+    if (pid < 0)
+        return pid;
+    while (waitpid(pid, NULL, __WALL) < 0 && errno == EINTR)
+        ;
+    return flag;
+}
+
+static int is_passing(int error)
+{
+    return error == -EAGAIN || error == -ENOMEM;
+}
+
+/*
+ * Shared memory must be seen, not assumed: under qemu-user and valgrind vfork is fork, errors written to memory would
+ * be lost, and the parent does not sleep either, so a shared page would be read too early. There only the pipe is sure.
+ */
+int sidos_probe_way(void)
+{
+    for (int way = SID_WAY_CLONE3; way <= SID_WAY_CLONE; way++) {
+        int shared = shares_memory(way);
+        if (shared > 0)
+            return way;
+        if (shared == 0)
+            return SID_WAY_FORK;
+        if (is_passing(shared))
+            return shared;
+    }
+    return SID_WAY_FORK;
+}

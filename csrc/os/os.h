@@ -1,0 +1,44 @@
+/* The parent's platform layer: what the portable files of csrc/ call. */
+#ifndef SID_OS_H
+#define SID_OS_H
+
+#include "../sid.h"
+
+/* How to make a child and what came of it. */
+struct sidos_start {
+    int (*main)(void *); /* the child's function; never returns */
+    void *argument;
+    int way; /* SID_WAY_CLONE3, _CLONE or, for a copy of the memory, _PAGE (vfork) or _FORK */
+    int pidfd;           /* out; -1: none */
+};
+
+/* Makes a child that calls start->main; its pid. */
+int sidos_start_child(struct sidos_start *start, enum sid_call *call);
+/* The best way that this system can be shown to support. */
+int sidos_probe_way(void);
+
+/* Blocks every signal of the calling thread, libc's own too, and thread cancellation. */
+struct sidos_blocked {
+    uint64_t mask; /* as it was; bit n-1 for signal n */
+    int cancellation;
+};
+void sidos_block(struct sidos_blocked *was);
+void sidos_unblock(const struct sidos_blocked *was);
+
+/* A pidfd of process `pid`; -ENOSYS where there is none. */
+int sidos_open_pidfd(int pid);
+/* Sends `signal` through `pidfd`. */
+int sidos_signal_pidfd(int pidfd, int signal);
+/* The wait status of a child that was reaped elsewhere, -1 when the system can't tell. */
+int sidos_status_of_reaped(int pidfd, int *status);
+/* waitid(2), by `pidfd` where the kernel takes one, with the child's resource usage. */
+struct sidos_ended {
+    int code; /* CLD_*; 0: nothing to report yet */
+    int status;
+    int64_t usage[16];
+};
+int sidos_wait(int pid, int pidfd, int options, struct sidos_ended *ended);
+/* Whether `pid` has no longer `fd` open on the pipe that `pipe_fd` is an end of: it has executed its program. */
+int sidos_has_executed(int pid, int fd, int pipe_fd);
+
+#endif

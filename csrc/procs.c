@@ -1,0 +1,65 @@
+/* The processes of a session or a process group. */
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "os/os.h"
+
+static int is_member(int scope, int id, int pid)
+{
+    return (scope == SID_SCOPE_SESSION ? getsid(pid) : getpgid(pid)) == id;
+}
+
+/* The state stands behind the command's name, which is in parentheses and may hold anything. */
+static int is_living(int pid)
+{
+    char path[32], stat[256], *state;
+    ssize_t size;
+    int fd;
+
+    snprintf(path, sizeof path, "/proc/%d/stat", pid);
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return errno != ENOENT; /* hidden is not gone */
+    size = read(fd, stat, sizeof stat - 1);
+    close(fd);
+    if (size <= 0)
+        return 0;
+    stat[size] = '\0';
+    state = strrchr(stat, ')');
+    return state && state[1] && !strchr("ZXx", state[2]);
+}
+
+/* A process that starts or ends during the pass may be missed: repeat it where that matters. */
+int sid_members(int scope, int id, int *pids, int room)
+{
+    DIR *proc = opendir("/proc");
+    struct dirent *entry;
+    int count = 0;
+
+    if (!proc)
+        return -errno;
+    while ((entry = readdir(proc))) {
+        int pid = atoi(entry->d_name);
+        if (pid <= 0 || !is_member(scope, id, pid) || !is_living(pid))
+            continue;
+        if (count < room)
+            pids[count] = pid;
+        count++;
+    }
+    closedir(proc);
+    return count;
+}
+
+int sid_open_member(int scope, int id, int pid)
+{
+    int pidfd = sidos_open_pidfd(pid);
+
+    if (pidfd < 0 || is_member(scope, id, pid))
+        return pidfd;
+    close(pidfd);
+    return -ESRCH;
+}

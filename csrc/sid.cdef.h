@@ -1,0 +1,189 @@
+/*
+ * Every struct, enum and prototype that Python sees, once: sid.h includes this
+ * file and cffi reads it, so it holds plain declarations and no preprocessor.
+ *
+ * Every function returns a value >= 0, or -errno.
+ * `int` stands for pid_t, which is an int on every supported system.
+ */
+
+/* The steps of a child's set-up, in the order in which they run. */
+enum sid_stage {
+    SID_STAGE_NONE,
+    SID_STAGE_PROCESS_GROUP,
+    SID_STAGE_CTTY,
+    SID_STAGE_FOREGROUND,
+    SID_STAGE_FDS,
+    SID_STAGE_CLOSE_FDS,
+    SID_STAGE_UMASK,
+    SID_STAGE_CWD,
+    SID_STAGE_SIGNAL_DISPOSITIONS,
+    SID_STAGE_SIGNAL_MASK,
+    SID_STAGE_EXEC
+};
+
+/* The system calls that an error can come from. */
+enum sid_call {
+    SID_CALL_NONE,
+    SID_CALL_SETSID,
+    SID_CALL_SETPGID,
+    SID_CALL_GETPGID,
+    SID_CALL_OPEN,
+    SID_CALL_TIOCSCTTY,
+    SID_CALL_TIOCNOTTY,
+    SID_CALL_TCGETPGRP,
+    SID_CALL_TCSETPGRP,
+    SID_CALL_FCNTL,
+    SID_CALL_DUP2,
+    SID_CALL_CLOSE_RANGE,
+    SID_CALL_UMASK,
+    SID_CALL_CHDIR,
+    SID_CALL_FCHDIR,
+    SID_CALL_SIGACTION,
+    SID_CALL_SIGPROCMASK,
+    SID_CALL_EXECVE,
+    SID_CALL_CLONE3,
+    SID_CALL_CLONE,
+    SID_CALL_FORK,
+    SID_CALL_MMAP,
+    SID_CALL_PIPE,
+    SID_CALL_MALLOC
+};
+
+/* Special values of sid_plan.process_group; any other is a group to join or, with 0, to lead. */
+enum sid_group { SID_GROUP_NEW_SESSION = -1, SID_GROUP_INHERIT = -2 };
+
+/* Special value of sid_fd_move.source. */
+enum sid_source { SID_SOURCE_DEVNULL = -1 };
+
+/* The ways to make a child. */
+enum sid_way {
+    SID_WAY_PROBE,  /* not known yet: find out at the next spawn */
+    SID_WAY_CLONE3, /* shared memory, vfork, handlers reset by the kernel */
+    SID_WAY_CLONE,  /* shared memory, vfork */
+    SID_WAY_PAGE,   /* own memory, vfork, the report in a shared page */
+    SID_WAY_FORK    /* own memory, no vfork, the report through a pipe */
+};
+
+/* The child's fd `target` becomes the parent's fd `source`. */
+struct sid_fd_move {
+    int source; /* or SID_SOURCE_DEVNULL */
+    int target;
+    int lift; /* another move overwrites `source`: copy it out of the way first */
+};
+
+/* What the child does before exec. Sets of signals have bit n-1 for signal n; -1 is "no" in all fds. */
+struct sid_plan {
+    int process_group;
+    int ctty;
+    int steal_ctty;
+    int release_ctty;
+    int foreground_tty;
+    int close_fds;
+    int umask; /* -1: the parent's */
+    int cwd_fd;
+    const char *cwd; /* NULL: the parent's, or cwd_fd */
+    int inherit_mask;
+    uint64_t signal_mask;
+    uint64_t default_signals;
+    uint64_t ignore_signals;
+    int move_count;
+    const struct sid_fd_move *moves; /* sorted by target, each target once */
+};
+
+/* What failed: all 0 when nothing did. */
+struct sid_report {
+    int stage;
+    int call;
+    int error;  /* errno */
+    int detail; /* the fd, signal or candidate that the call was about */
+    int stops;  /* a bit (1 << signal) for each stop signal that the child has put off until exec */
+};
+
+/* Special value of sid_report.stops in a pipe: a SIGCONT has undone the earlier ones. */
+enum sid_stops { SID_STOPS_UNDONE = 1 };
+
+/* A child of ours and what is known of its end. Threads may share it. */
+struct sid_child {
+    int pid;
+    int pidfd;   /* -1 where the kernel has none */
+    int refs;    /* users of pidfd; the last one closes it */
+    int lock;    /* held while the child is reaped or signalled by number */
+    int ended;   /* code and status are known */
+    int reaped;  /* it is no longer our zombie */
+    int code;    /* CLD_EXITED, CLD_KILLED or CLD_DUMPED; 0 when the end's way is unknown */
+    int status;  /* exit status or signal */
+    int has_usage;
+    int64_t usage[16]; /* struct rusage in its order, the two times in microseconds */
+};
+
+/* What sid_wait_change saw. */
+enum sid_change { SID_CHANGE_DONE, SID_CHANGE_STOPPED, SID_CHANGE_CONTINUED };
+
+/* calls.c: one thin wrapper a system call. */
+
+/* Makes the caller the leader of a new session; its id. setsid(2) */
+int sid_setsid(void);
+/* The session of process `pid`, 0 for the caller's. getsid(2) */
+int sid_getsid(int pid);
+/* Moves `pid` (0: the caller) into group `pgid` (0: its own); 0. setpgid(2) */
+int sid_setpgid(int pid, int pgid);
+/* The group of process `pid`, 0 for the caller's. getpgid(2) */
+int sid_getpgid(int pid);
+/* The session whose controlling terminal `fd` is. tcgetsid(3) */
+int sid_tcgetsid(int fd);
+/* The foreground group of the terminal `fd`, 0 for none. tcgetpgrp(3) */
+int sid_tcgetpgrp(int fd);
+/* Makes `pgid` the foreground group of `fd`, with SIGTTOU blocked; 0. tcsetpgrp(3) */
+int sid_tcsetpgrp(int fd, int pgid);
+/* Makes `fd` the caller's controlling terminal; 0. ioctl_tty(2), TIOCSCTTY */
+int sid_acquire_ctty(int fd, int steal);
+/* Gives up the controlling terminal `fd`; 0. ioctl_tty(2), TIOCNOTTY */
+int sid_release_ctty(int fd);
+/* The access mode and flags of `fd`. fcntl(2), F_GETFL */
+int sid_fd_flags(int fd);
+/* 1 if `fd` is a terminal, 0 if it is an open file of another kind. isatty(3) */
+int sid_is_terminal(int fd);
+/* The bits of the signals that Python ignores at its start: SIGPIPE and SIGXFSZ. signal(7) */
+uint64_t sid_python_ignored_signals(void);
+/* Sends `signal` to every member of group `pgid` (> 1); 0. kill(2) */
+int sid_signal_group(int pgid, int signal);
+
+/* procs.c: the processes of a session or a process group. */
+
+enum sid_scope { SID_SCOPE_SESSION, SID_SCOPE_GROUP };
+
+/* Fills `pids` with up to `room` living members (no zombies) of session or group `id`; how many there are.
+   getsid(2), getpgid(2), proc_pid_stat(5) */
+int sid_members(int scope, int id, int *pids, int room);
+/* A pidfd of process `pid`, opened before its membership of `id` was seen; -ESRCH if it is no member. pidfd_open(2) */
+int sid_open_member(int scope, int id, int pid);
+/* Sends `signal` through a pidfd; 0. pidfd_send_signal(2) */
+int sid_signal_pidfd(int pidfd, int signal);
+
+/* spawn.c: makes a child that carries out `plan` and then executes a program. */
+
+/* Starts the first of `path_count` NUL-separated `paths` that execve(2) takes.
+   `child` and `report` are zeroed by the caller; 0, or -errno with `report` filled and no child left. */
+int sid_spawn(const struct sid_plan *plan, const char *paths, int path_count, const char *argv, int argc,
+              const char *env, int envc, struct sid_child *child, struct sid_report *report);
+/* For tests: forces a way (SID_WAY_PROBE: none) and hides pidfds; 0. */
+int sid_force(int way, int hide_pidfd);
+/* The way the next spawn takes, by probing where need be. */
+int sid_way(void);
+
+/* wait.c: all take a struct sid_child that sid_spawn filled. */
+
+/* Sleeps until the child has ended, at most `timeout` nanoseconds (< 0: no limit), then reaps it if `reap` is not 0;
+   0, -ETIMEDOUT, -EINTR, or -ECHILD when somebody else has reaped it and nobody knows how it ended.
+   waitid(2), pidfd_open(2) */
+int sid_wait(struct sid_child *child, int64_t timeout, int reap);
+/* Reaps the child if it has ended; 1 ended, 0 still runs, -ECHILD: ended, but nobody knows how. waitid(2) */
+int sid_reap(struct sid_child *child);
+/* Sleeps until the child stops, continues or ends; an enum sid_change, or an error as in sid_wait. waitid(2) */
+int sid_wait_change(struct sid_child *child, int64_t timeout);
+/* Sends a signal to the child, never to a process that got its pid later; 0. pidfd_send_signal(2) */
+int sid_signal_child(struct sid_child *child, int signal);
+/* Notes the wait status of a child that somebody else has reaped; 0 */
+int sid_reaped_elsewhere(struct sid_child *child, int status);
+/* Gives back the caller's use of the pidfd; the last user closes it. 0 */
+int sid_release(struct sid_child *child);

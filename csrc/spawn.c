@@ -1,0 +1,270 @@
+/* The parent half: block signals, make the child, read its report, reap a failed one. */
+#include <fcntl.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "child/child.h"
+#include "os/os.h"
+
+static int known_way = SID_WAY_PROBE;
+static int forced_way = SID_WAY_PROBE;
+static int hide_pidfd;
+
+int sid_force(int way, int hide)
+{
+    if (way < SID_WAY_PROBE || way > SID_WAY_FORK)
+        return -EINVAL;
+    forced_way = way;
+    hide_pidfd = hide;
+    return 0;
+}
+
+int sid_way(void)
+{
+    int way = forced_way ? forced_way : __atomic_load_n(&known_way, __ATOMIC_RELAXED);
+
+    if (way != SID_WAY_PROBE)
+        return way;
+    way = sidos_probe_way();
+    if (way > 0)
+        __atomic_store_n(&known_way, way, __ATOMIC_RELAXED);
+    return way;
+}
+
+static int failed(struct sid_report *report, enum sid_call call, int error)
+{
+    report->call = (int)call;
+    report->error = -error;
+    return error;
+}
+
+/* The pointers and the child's scratch in one block. Built here and now, from bytes that nobody can resize. */
+struct vectors {
+    char **argv;
+    char **envp;
+    int *scratch;
+};
+
+static char **point(char **at, const char *strings, int count)
+{
+    for (int i = 0; i < count; i++, strings += strlen(strings) + 1)
+        *at++ = (char *)strings;
+    *at++ = NULL;
+    return at;
+}
+
+static int make_vectors(struct vectors *vectors, const char *argv, int argc, const char *env, int envc, int scratch)
+{
+    size_t pointers = (size_t)argc + (size_t)envc + 2;
+
+    vectors->argv = malloc(pointers * sizeof(char *) + (size_t)scratch * sizeof(int));
+    if (!vectors->argv)
+        return -ENOMEM;
+    vectors->envp = point(vectors->argv, argv, argc);
+    vectors->scratch = (int *)point(vectors->envp, env, envc);
+    return 0;
+}
+
+/* A failed child has ended or is about to. Somebody else may reap it first, which is as well. */
+static void reap_failed(struct sid_child *child)
+{
+    while (waitpid(child->pid, NULL, 0) < 0 && errno == EINTR)
+        ;
+    if (child->pidfd >= 0)
+        close(child->pidfd);
+    child->pidfd = -1;
+}
+
+static int start_child(struct sidch_job *job, int way, struct sid_child *child, struct sid_report *report)
+{
+    struct sidos_start start = {.main = sidch_main, .argument = job, .way = way, .pidfd = -1};
+    struct sidos_blocked was;
+    enum sid_call call;
+    int pid;
+
+    sidos_block(&was);
+    job->parent_mask = was.mask;
+    pid = sidos_start_child(&start, &call);
+    sidos_unblock(&was);
+    if (pid < 0)
+        return failed(report, call, pid);
+    child->pid = pid;
+    child->pidfd = start.pidfd;
+    if (start.pidfd < 0)
+        child->pidfd = sidos_open_pidfd(pid); /* nobody has reaped it: the number is still the child's */
+    if (hide_pidfd && child->pidfd >= 0) {
+        close(child->pidfd);
+        child->pidfd = -1;
+    }
+    return 0;
+}
+
+static int spawn_shared(struct sidch_job *job, int way, struct sid_child *child, struct sid_report *report)
+{
+    job->report = report;
+    job->handlers_reset = way == SID_WAY_CLONE3;
+    return start_child(job, way, child, report);
+}
+
+static int spawn_page(struct sidch_job *job, struct sid_child *child, struct sid_report *report)
+{
+    struct sid_report *page = mmap(NULL, sizeof *page, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    int result;
+
+    if (page == MAP_FAILED)
+        return failed(report, SID_CALL_MMAP, -errno);
+    job->report = page;
+    result = start_child(job, SID_WAY_PAGE, child, report);
+    if (result == 0)
+        *report = *page;
+    munmap(page, sizeof *page);
+    return result;
+}
+
+/* 1: one record read into `report`; 0: end of file; -errno. */
+static int read_record(int fd, struct sid_report *report)
+{
+    struct sid_report record;
+    ssize_t size;
+
+    do
+        size = read(fd, &record, sizeof record);
+    while (size < 0 && errno == EINTR);
+    if (size <= 0)
+        return size < 0 ? -errno : 0;
+    if (record.stops)
+        report->stops = record.stops == SID_STOPS_UNDONE ? 0 : report->stops | record.stops;
+    else
+        *report = (struct sid_report){record.stage, record.call, record.error, record.detail, report->stops};
+    return 1;
+}
+
+static int has_ended(struct sid_child *child)
+{
+    struct sidos_ended ended;
+
+    return sidos_wait(child->pid, child->pidfd, WEXITED | WNOHANG | WNOWAIT, &ended) < 0 || ended.code;
+}
+
+/*
+ * A process that another thread forks meanwhile holds a copy of the write end, so end of file may come late or never.
+ * So look every few milliseconds whether the child has executed its program (its own copy is gone) or has ended; what
+ * it wrote before that is in the pipe by then.
+ */
+static void read_report(int fd, int child_fd, struct sid_child *child, struct sid_report *report)
+{
+    int over = 0;
+
+    while (!report->error) {
+        struct pollfd wait = {.fd = fd, .events = POLLIN};
+        int ready = poll(&wait, 1, over ? 0 : 10);
+        if (ready > 0 && read_record(fd, report) <= 0)
+            return;
+        if (ready == 0 && over)
+            return;
+        if (ready == 0)
+            over = has_ended(child) || sidos_has_executed(child->pid, child_fd, fd);
+    }
+}
+
+/* An end of the pipe at 0, 1 or 2 would stand where the child's standard streams go. */
+static int above_streams(int *fd)
+{
+    int copy;
+
+    if (*fd > 2)
+        return 0;
+    copy = fcntl(*fd, F_DUPFD_CLOEXEC, 3);
+    if (copy < 0)
+        return -errno;
+    close(*fd);
+    *fd = copy;
+    return 0;
+}
+
+static int open_pipe(int *ends)
+{
+    int result;
+
+    if (pipe2(ends, O_CLOEXEC) < 0)
+        return -errno;
+    if ((result = above_streams(&ends[0])) == 0 && (result = above_streams(&ends[1])) == 0)
+        return 0;
+    close(ends[0]);
+    close(ends[1]);
+    return result;
+}
+
+static int spawn_fork(struct sidch_job *job, struct sid_child *child, struct sid_report *report)
+{
+    int ends[2];
+    int result = open_pipe(ends);
+
+    if (result < 0)
+        return failed(report, SID_CALL_PIPE, result);
+    job->report_fd = ends[1];
+    result = start_child(job, SID_WAY_FORK, child, report);
+    close(ends[1]);
+    if (result == 0)
+        read_report(ends[0], ends[1], child, report);
+    close(ends[0]);
+    return result;
+}
+
+static int spawn_by(int way, struct sidch_job *job, struct sid_child *child, struct sid_report *report)
+{
+    switch (way) {
+    case SID_WAY_CLONE3:
+    case SID_WAY_CLONE:
+        return spawn_shared(job, way, child, report);
+    case SID_WAY_PAGE:
+        return spawn_page(job, child, report);
+    default:
+        return spawn_fork(job, child, report);
+    }
+}
+
+static void resend_stops(struct sid_child *child, int stops)
+{
+    static const int signals[] = {SIGTSTP, SIGTTIN, SIGTTOU};
+
+    for (size_t i = 0; i < sizeof signals / sizeof *signals; i++)
+        if (stops & 1 << signals[i])
+            sid_signal_child(child, signals[i]);
+}
+
+int sid_spawn(const struct sid_plan *plan, const char *paths, int path_count, const char *argv, int argc,
+              const char *env, int envc, struct sid_child *child, struct sid_report *report)
+{
+    struct vectors vectors;
+    int way = sid_way();
+    int result;
+
+    if (way < 0)
+        return failed(report, SID_CALL_CLONE, way);
+    if (make_vectors(&vectors, argv, argc, env, envc, plan->move_count) < 0)
+        return failed(report, SID_CALL_MALLOC, -ENOMEM);
+    struct sidch_job job = {.plan = plan,
+                            .paths = paths,
+                            .path_count = path_count,
+                            .argv = vectors.argv,
+                            .envp = vectors.envp,
+                            .scratch = vectors.scratch,
+                            .report_fd = -1};
+    result = spawn_by(way, &job, child, report);
+    free(vectors.argv);
+    if (result < 0)
+        return result;
+    if (report->error) {
+        reap_failed(child);
+        return -report->error;
+    }
+    child->refs = 1;
+    resend_stops(child, report->stops);
+    return 0;
+}

@@ -1,0 +1,275 @@
+/* Waiting for a child, reaping it once, signalling it. */
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "os/os.h"
+
+/* Users of the pidfd: its number must not be closed, and given to another file, while a thread waits on it. */
+static int hold(struct sid_child *child)
+{
+    int refs = __atomic_load_n(&child->refs, __ATOMIC_ACQUIRE);
+
+    do
+        if (refs == 0)
+            return -EBADF;
+    while (!__atomic_compare_exchange_n(&child->refs, &refs, refs + 1, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE));
+    return 0;
+}
+
+int sid_release(struct sid_child *child)
+{
+    if (__atomic_sub_fetch(&child->refs, 1, __ATOMIC_ACQ_REL) == 0 && child->pidfd >= 0)
+        close(child->pidfd);
+    return 0;
+}
+
+/* Held for one call that doesn't sleep, and never across Python: a signal handler can't meet it locked. */
+static void lock(struct sid_child *child)
+{
+    while (__atomic_exchange_n(&child->lock, 1, __ATOMIC_ACQUIRE))
+        sched_yield();
+}
+
+static void unlock(struct sid_child *child)
+{
+    __atomic_store_n(&child->lock, 0, __ATOMIC_RELEASE);
+}
+
+static int is_set(const int *flag)
+{
+    return __atomic_load_n(flag, __ATOMIC_ACQUIRE);
+}
+
+static void record(struct sid_child *child, int code, int status)
+{
+    child->code = code;
+    child->status = status;
+    __atomic_store_n(&child->ended, 1, __ATOMIC_RELEASE);
+}
+
+static void record_status(struct sid_child *child, int status)
+{
+    if (WIFEXITED(status))
+        record(child, CLD_EXITED, WEXITSTATUS(status));
+    else
+        record(child, WCOREDUMP(status) ? CLD_DUMPED : CLD_KILLED, WTERMSIG(status));
+}
+
+/* Somebody else has reaped the child: a wait for any child, or the kernel because SIGCHLD is ignored. */
+static int reaped_elsewhere(struct sid_child *child)
+{
+    int status;
+
+    if (!is_set(&child->ended)) {
+        if (sidos_status_of_reaped(child->pidfd, &status) < 0)
+            return -ECHILD;
+        record_status(child, status);
+    }
+    __atomic_store_n(&child->reaped, 1, __ATOMIC_RELEASE);
+    return 1;
+}
+
+int sid_reaped_elsewhere(struct sid_child *child, int status)
+{
+    lock(child);
+    if (!is_set(&child->reaped)) {
+        record_status(child, status);
+        __atomic_store_n(&child->reaped, 1, __ATOMIC_RELEASE);
+    }
+    unlock(child);
+    return 0;
+}
+
+static int reap_locked(struct sid_child *child)
+{
+    struct sidos_ended ended;
+    int result;
+
+    if (is_set(&child->reaped))
+        return 1;
+    result = sidos_wait(child->pid, child->pidfd, WEXITED | WNOHANG, &ended);
+    if (result == -ECHILD)
+        return reaped_elsewhere(child);
+    if (result < 0 || !ended.code)
+        return result;
+    memcpy(child->usage, ended.usage, sizeof child->usage);
+    child->has_usage = 1;
+    record(child, ended.code, ended.status);
+    __atomic_store_n(&child->reaped, 1, __ATOMIC_RELEASE);
+    return 1;
+}
+
+int sid_reap(struct sid_child *child)
+{
+    int result = hold(child);
+
+    if (result < 0)
+        return result;
+    lock(child);
+    result = reap_locked(child);
+    unlock(child);
+    sid_release(child);
+    return result;
+}
+
+static int64_t now(void)
+{
+    struct timespec time;
+
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (int64_t)time.tv_sec * 1000000000 + time.tv_nsec;
+}
+
+static struct timespec as_timespec(int64_t nanoseconds)
+{
+    return (struct timespec){.tv_sec = (time_t)(nanoseconds / 1000000000), .tv_nsec = (long)(nanoseconds % 1000000000)};
+}
+
+/* Sleeps until the pidfd says that the child has ended, or, with none, for a moment that grows to 20 ms. */
+static int sleep_on(const struct sid_child *child, int64_t most, int64_t *moment)
+{
+    struct pollfd wait = {.fd = child->pidfd, .events = POLLIN};
+    struct timespec time;
+
+    if (child->pidfd < 0) {
+        *moment = *moment < 20000000 ? *moment * 2 : *moment;
+        most = most < *moment ? most : *moment;
+    }
+    time = as_timespec(most);
+    return ppoll(&wait, child->pidfd >= 0, &time, NULL) < 0 ? -errno : 0;
+}
+
+/* The state that waitid tells of, without taking it. */
+static int look(const struct sid_child *child, int options, struct sidos_ended *ended)
+{
+    return sidos_wait(child->pid, child->pidfd, options | WNOWAIT, ended);
+}
+
+static int wait_until(struct sid_child *child, int64_t deadline)
+{
+    int64_t moment = 50000;
+    struct sidos_ended ended;
+
+    for (;;) {
+        int result = look(child, WEXITED | WNOHANG, &ended);
+        int64_t left = deadline - now();
+        if (result < 0 || ended.code) {
+            if (result == 0)
+                record(child, ended.code, ended.status);
+            return result;
+        }
+        if (left <= 0)
+            return -ETIMEDOUT;
+        if ((result = sleep_on(child, left, &moment)) < 0)
+            return result;
+    }
+}
+
+static int64_t deadline_of(int64_t timeout)
+{
+    int64_t start = now();
+
+    return timeout > INT64_MAX - start ? INT64_MAX : start + timeout;
+}
+
+static int wait_end(struct sid_child *child, int64_t timeout)
+{
+    struct sidos_ended ended;
+    int result;
+
+    if (is_set(&child->ended))
+        return 0;
+    if (timeout >= 0)
+        return wait_until(child, deadline_of(timeout));
+    result = look(child, WEXITED, &ended);
+    if (result == 0)
+        record(child, ended.code, ended.status);
+    return result;
+}
+
+/* Sleeps without reaping, then reaps without sleeping: two threads may wait, and both learn the status. */
+int sid_wait(struct sid_child *child, int64_t timeout, int reap)
+{
+    int result = hold(child);
+
+    if (result < 0)
+        return result;
+    result = wait_end(child, timeout);
+    if (result == -ECHILD || (result == 0 && reap)) {
+        lock(child);
+        result = reap_locked(child) < 0 ? -ECHILD : 0;
+        unlock(child);
+    }
+    sid_release(child);
+    return result;
+}
+
+/* Takes a stop or continuation that was seen, so that the next wait sees the next one. */
+static int take_change(struct sid_child *child, const struct sidos_ended *seen)
+{
+    struct sidos_ended taken;
+
+    if (seen->code != CLD_STOPPED && seen->code != CLD_TRAPPED && seen->code != CLD_CONTINUED) {
+        record(child, seen->code, seen->status);
+        return SID_CHANGE_DONE;
+    }
+    sidos_wait(child->pid, child->pidfd, WSTOPPED | WCONTINUED | WNOHANG, &taken);
+    return seen->code == CLD_CONTINUED ? SID_CHANGE_CONTINUED : SID_CHANGE_STOPPED;
+}
+
+/* No fd tells of a stop, so a timed wait looks every 10 ms; the end it hears of at once. */
+static int change_until(struct sid_child *child, int64_t deadline, struct sidos_ended *seen)
+{
+    const int64_t slice = 10000000;
+    int64_t moment = slice;
+
+    for (;;) {
+        int result = look(child, WEXITED | WSTOPPED | WCONTINUED | WNOHANG, seen);
+        int64_t left = deadline - now();
+        if (result < 0 || seen->code)
+            return result;
+        if (left <= 0)
+            return -ETIMEDOUT;
+        if ((result = sleep_on(child, left < slice ? left : slice, &moment)) < 0)
+            return result;
+    }
+}
+
+int sid_wait_change(struct sid_child *child, int64_t timeout)
+{
+    struct sidos_ended seen;
+    int result;
+
+    if (is_set(&child->ended))
+        return SID_CHANGE_DONE;
+    if ((result = hold(child)) < 0)
+        return result;
+    result = timeout < 0 ? look(child, WEXITED | WSTOPPED | WCONTINUED, &seen)
+                         : change_until(child, deadline_of(timeout), &seen);
+    if (result == 0)
+        result = take_change(child, &seen);
+    sid_release(child);
+    return result == -ECHILD && sid_reap(child) == 1 ? SID_CHANGE_DONE : result;
+}
+
+int sid_signal_child(struct sid_child *child, int signal)
+{
+    int result = hold(child);
+
+    if (result < 0)
+        return result;
+    if (child->pidfd >= 0) {
+        result = sidos_signal_pidfd(child->pidfd, signal);
+    } else {
+        lock(child); /* not reaped while we hold it: the number is still the child's */
+        result = is_set(&child->reaped) ? -ESRCH : kill(child->pid, signal) < 0 ? -errno : 0;
+        unlock(child);
+    }
+    sid_release(child);
+    return result;
+}

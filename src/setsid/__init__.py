@@ -1,0 +1,64 @@
+"""Start programs in the right session, process group and terminal, safely from threaded programs."""
+
+from ._calls import (
+    acquire_ctty,
+    getpgid,
+    getsid,
+    release_ctty,
+    setpgid,
+    setsid,
+    tcgetpgrp,
+    tcgetsid,
+    tcsetpgrp,
+)
+from ._errors import SystemCallError
+from ._process import Process
+from ._setup import DEVNULL, INHERIT, NEW_SESSION, STDOUT, ChildSetup
+from ._spawn import spawn
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ._enums import ProcessState, Stage
+    from ._session import EndReport, Session
+
+__all__ = [
+    "DEVNULL",
+    "INHERIT",
+    "NEW_SESSION",
+    "STDOUT",
+    "ChildSetup",
+    "EndReport",
+    "Process",
+    "ProcessState",
+    "Session",
+    "Stage",
+    "SystemCallError",
+    "acquire_ctty",
+    "getpgid",
+    "getsid",
+    "release_ctty",
+    "setpgid",
+    "setsid",
+    "spawn",
+    "tcgetpgrp",
+    "tcgetsid",
+    "tcsetpgrp",
+]
+
+# These load on first use: what they import takes longer than all the rest.
+_LAZY = {"EndReport": "_session", "ProcessState": "_enums", "Session": "_session", "Stage": "_enums"}
+
+
+def __getattr__(name: str) -> object:
+    module = _LAZY.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(f".{module}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,151 @@
+"""The raw calls, each a thin wrapper that raises SystemCallError."""
+
+from __future__ import annotations
+
+from ._errors import error
+from ._native import lib
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ._types import HasFileno
+
+_getsid = lib.sid_getsid
+_getpgid = lib.sid_getpgid
+
+
+def as_fd(file: int | HasFileno, name: str = "fd") -> int:
+    """The descriptor of a file: an int as it is, else what its `fileno()` says."""
+    if type(file) is int:
+        return file
+    if isinstance(file, bool):
+        raise TypeError(f"{name} must be a file descriptor or have fileno(), not bool")
+    if not isinstance(file, int):
+        fileno = getattr(file, "fileno", None)
+        if fileno is None:
+            raise TypeError(f"{name} must be a file descriptor or have fileno(), not {type(file).__name__}")
+        file = fileno()
+    if not isinstance(file, int):
+        raise TypeError(f"{name}: fileno() returned {type(file).__name__}, not int")
+    return int(file)
+
+
+def _as_int(value: int, name: str) -> int:
+    if not hasattr(value, "__index__"):
+        raise TypeError(f"{name} must be an int, not {type(value).__name__}")
+    return value.__index__()
+
+
+def setsid() -> int:
+    """Make the calling process the leader of a new session and a new process group, without a controlling terminal.
+
+    Returns the new session's id, which is the caller's pid. Raises SystemCallError: EPERM when a process group with
+    the caller's pid as its number exists, as it does for every group leader. setsid(2), POSIX setsid().
+    """
+    sid = lib.sid_setsid()
+    if sid < 0:
+        raise error(sid, "setsid")
+    return int(sid)
+
+
+def getsid(pid: int = 0) -> int:
+    """The session id of process `pid`, 0 meaning the caller; 0 for one whose session's leader lives in another pid
+    namespace.
+
+    Raises SystemCallError: ESRCH when there is no such process. TypeError and OverflowError for what is no pid.
+    getsid(2), POSIX getsid().
+    """
+    sid = _getsid(pid if type(pid) is int else _as_int(pid, "pid"))
+    if sid < 0:
+        raise error(sid, "getsid", pid)
+    return sid  # type: ignore[no-any-return]
+
+
+def setpgid(pid: int = 0, pgid: int = 0) -> None:
+    """Move process `pid` (0: the caller) into process group `pgid` (0: one that bears its own pid).
+
+    Raises SystemCallError: EACCES when the child `pid` has executed a program already, EPERM for a session leader and
+    for a group that is not in the same session, ESRCH when `pid` is neither the caller nor its child, EINVAL for a
+    negative `pgid`. setpgid(2), POSIX setpgid().
+    """
+    pid, pgid = _as_int(pid, "pid"), _as_int(pgid, "pgid")
+    result = lib.sid_setpgid(pid, pgid)
+    if result < 0:
+        raise error(result, "setpgid", pid, pgid)
+
+
+def getpgid(pid: int = 0) -> int:
+    """The process group of process `pid`, 0 meaning the caller.
+
+    Raises SystemCallError: ESRCH when there is no such process. getpgid(2), POSIX getpgid().
+    """
+    pgid = _getpgid(pid if type(pid) is int else _as_int(pid, "pid"))
+    if pgid < 0:
+        raise error(pgid, "getpgid", pid)
+    return pgid  # type: ignore[no-any-return]
+
+
+def tcgetsid(fd: int | HasFileno) -> int:
+    """The session whose controlling terminal `fd` (a file descriptor or a file) is, 0 when it has none (the manager
+    side of a pseudo-terminal may be asked so).
+
+    Raises SystemCallError: ENOTTY when `fd` is no terminal or not the caller's controlling one, EBADF.
+    tcgetsid(3), POSIX tcgetsid().
+    """
+    fd = as_fd(fd)
+    sid = lib.sid_tcgetsid(fd)
+    if sid < 0:
+        raise error(sid, "tcgetsid", fd)
+    return int(sid)
+
+
+def tcgetpgrp(fd: int | HasFileno) -> int:
+    """The foreground process group of the terminal `fd` (a file descriptor or a file), 0 when it has none.
+
+    Raises SystemCallError: ENOTTY when `fd` is no terminal or not the caller's controlling one, EBADF.
+    tcgetpgrp(3), POSIX tcgetpgrp().
+    """
+    fd = as_fd(fd)
+    pgid = lib.sid_tcgetpgrp(fd)
+    if pgid < 0:
+        raise error(pgid, "tcgetpgrp", fd)
+    return int(pgid)
+
+
+def tcsetpgrp(fd: int | HasFileno, pgid: int) -> None:
+    """Make `pgid` the foreground process group of the caller's controlling terminal `fd` (a descriptor or a file).
+
+    SIGTTOU is blocked in the calling thread meanwhile, so a caller in the background is not stopped.
+    Raises SystemCallError: ENOTTY when `fd` is not the caller's controlling terminal, EPERM when `pgid` is a group of
+    another session, ESRCH when it is none at all, EINVAL when it is negative, EBADF. tcsetpgrp(3), POSIX tcsetpgrp().
+    """
+    fd, pgid = as_fd(fd), _as_int(pgid, "pgid")
+    result = lib.sid_tcsetpgrp(fd, pgid)
+    if result < 0:
+        raise error(result, "tcsetpgrp", fd, pgid)
+
+
+def acquire_ctty(fd: int | HasFileno, *, steal: bool = False) -> None:
+    """Make the terminal `fd` (a file descriptor or a file) the controlling terminal of the caller's session.
+
+    The caller must be a session leader without a controlling terminal. With `steal` the terminal is taken from the
+    session that has it (Linux, needs CAP_SYS_ADMIN). Does nothing when it is the caller's already.
+    Raises SystemCallError: EPERM when the caller is no session leader, has a controlling terminal, the terminal is
+    another session's, or `fd` is open for writing only; ENOTTY, EBADF. ioctl_tty(2), TIOCSCTTY.
+    """
+    fd = as_fd(fd)
+    result = lib.sid_acquire_ctty(fd, bool(steal))
+    if result < 0:
+        raise error(result, "ioctl(TIOCSCTTY)", fd)
+
+
+def release_ctty(fd: int | HasFileno) -> None:
+    """Give up the caller's controlling terminal, which `fd` (a file descriptor or a file) must be.
+
+    When the caller leads its session, the whole session loses the terminal, and its foreground process group gets
+    SIGHUP and SIGCONT. Raises SystemCallError: ENOTTY when `fd` is not the controlling terminal, EBADF.
+    ioctl_tty(2), TIOCNOTTY.
+    """
+    fd = as_fd(fd)
+    result = lib.sid_release_ctty(fd)
+    if result < 0:
+        raise error(result, "ioctl(TIOCNOTTY)", fd)

@@ -1,0 +1,143 @@
+"""SystemCallError, and the one place where an errno becomes an exception."""
+
+from __future__ import annotations
+
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ._enums import Stage
+
+# By enum sid_call of csrc/sid.cdef.h.
+CALLS = (
+    "",
+    "setsid",
+    "setpgid",
+    "getpgid",
+    "open",
+    "ioctl(TIOCSCTTY)",
+    "ioctl(TIOCNOTTY)",
+    "tcgetpgrp",
+    "tcsetpgrp",
+    "fcntl",
+    "dup2",
+    "close_range",
+    "umask",
+    "chdir",
+    "fchdir",
+    "sigaction",
+    "sigprocmask",
+    "execve",
+    "clone3",
+    "clone",
+    "fork",
+    "mmap",
+    "pipe2",
+    "malloc",
+)
+
+_classes: dict[type, type[SystemCallError]] = {}
+
+
+class SystemCallError(OSError):
+    """A system call failed.
+
+    Each one is also an instance of the built-in class for its errno (PermissionError, ProcessLookupError, ...), so
+    `except PermissionError` catches it as it catches what the `os` module raises.
+
+    Attributes, besides `errno`, `strerror` (exactly `os.strerror(errno)`) and `filename` of OSError:
+        call: the system call, as "setsid", "ioctl(TIOCSCTTY)" or "execve".
+        stage: the `Stage` of the child's set-up that failed, or None when it was not a child's.
+        hint: one sentence that says why, from facts looked up when it happened, or None when no fact proves a reason.
+    """
+
+    call: str
+    stage: Stage | None
+    hint: str | None
+
+    def __new__(
+        cls,
+        errno: int,
+        call: str,
+        *,
+        stage: Stage | None = None,
+        hint: str | None = None,
+        filename: str | bytes | int | None = None,
+    ) -> SystemCallError:
+        """`errno` is a number of the `errno` module; the rest are the attributes of the same names."""
+        builtin = type(OSError(errno, ""))
+        kind = cls if issubclass(cls, builtin) else _class_for(builtin)
+        self = OSError.__new__(kind, errno, os.strerror(errno), *(() if filename is None else (filename,)))
+        self.call = call
+        self.stage = stage
+        self.hint = hint
+        return self
+
+    def __init__(
+        self,
+        errno: int,
+        call: str,
+        *,
+        stage: Stage | None = None,
+        hint: str | None = None,
+        filename: str | bytes | int | None = None,
+    ) -> None:
+        # All is done in __new__, where OSError does it too.
+        filenames = () if filename is None else (filename,)
+        super().__init__(errno, os.strerror(errno), *filenames)
+
+    def __str__(self) -> str:
+        where = self.call if self.stage is None else f"{self.call} in the child, stage {self.stage.value}"
+        file = "" if self.filename is None else f": {self.filename!r}"
+        reason = f": {self.hint}" if self.hint else ""
+        return f"[Errno {self.errno}] {self.strerror}{file} ({where}){reason}"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _rebuild, (self.errno, self.call, self.stage, self.hint, self.filename), self.__dict__
+
+
+def _rebuild(errno: int, call: str, stage: Stage | None, hint: str | None, filename: str | None) -> SystemCallError:
+    return SystemCallError(errno, call, stage=stage, hint=hint, filename=filename)
+
+
+def _class_for(builtin: type) -> type[SystemCallError]:
+    """SystemCallError and `builtin` in one, which a traceback shows under the name of `builtin`."""
+    kind = _classes.get(builtin)
+    if kind is None:
+        names = {"__module__": "builtins", "__qualname__": builtin.__name__, "__doc__": SystemCallError.__doc__}
+        kind = _classes.setdefault(builtin, type(builtin.__name__, (SystemCallError, builtin), names))
+    return kind
+
+
+SystemCallError.__module__ = "setsid"
+
+
+def error(result: int, call: str, *facts: object, filename: str | bytes | None = None) -> SystemCallError:
+    """The exception for `result` (-errno) of `call`; `facts` are what the hint for that call needs."""
+    return SystemCallError(-result, call, hint=_hint(-result, call, facts), filename=filename)
+
+
+def child_error(report: object, facts: object, filename: str | bytes | None) -> SystemCallError:
+    """The exception for a child's (or its making's) `struct sid_report`; `facts` is a `_hints.ChildFacts`."""
+    from ._enums import STAGES
+
+    call = CALLS[report.call]  # type: ignore[attr-defined]
+    errno = report.error  # type: ignore[attr-defined]
+    hint = _hint(errno, call, (facts, report.detail), in_child=True)  # type: ignore[attr-defined]
+    return SystemCallError(
+        errno,
+        call,
+        stage=STAGES[report.stage],  # type: ignore[attr-defined]
+        hint=hint,
+        filename=filename,
+    )
+
+
+def _hint(errno: int, call: str, facts: tuple[object, ...], *, in_child: bool = False) -> str | None:
+    """A hint is a courtesy: whatever goes wrong in looking it up, the error itself must come through."""
+    try:
+        from . import _hints
+
+        return (_hints.child_hint if in_child else _hints.call_hint)(errno, call, *facts)
+    except Exception:  # noqa: BLE001 - see above
+        return None

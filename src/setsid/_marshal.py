@@ -1,0 +1,163 @@
+"""ChildSetup -> struct sid_plan. Owns what must stay alive while C reads it."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from ._calls import as_fd
+from ._errors import SystemCallError
+from ._native import ffi, lib
+from ._setup import DEVNULL, INHERIT, NEW_SESSION, STDOUT, ChildSetup, check_session
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any
+
+    from ._setup import Inherit, NewSession
+
+_GROUPS: dict[object, int] = {NEW_SESSION: lib.SID_GROUP_NEW_SESSION, INHERIT: lib.SID_GROUP_INHERIT}
+
+
+class Verb:
+    """What "not said" means to one of the functions that make a child. Sets of signals have bit n-1 for signal n."""
+
+    __slots__ = ("close_fds", "default_signals", "process_group", "signal_mask")
+
+    def __init__(
+        self, *, process_group: NewSession | Inherit, close_fds: bool, signal_mask: int | Inherit, default_signals: int
+    ) -> None:
+        self.process_group = process_group
+        self.close_fds = close_fds
+        self.signal_mask = signal_mask
+        self.default_signals = default_signals
+
+
+SPAWN = Verb(
+    process_group=NEW_SESSION,
+    close_fds=True,
+    signal_mask=0,
+    default_signals=lib.sid_python_ignored_signals(),
+)
+
+
+class Plan:
+    """A marshalled ChildSetup: `struct` for C, the rest to keep it alive and to tell what failed."""
+
+    __slots__ = ("_cwd", "_moves", "files", "is_static", "moves", "setup", "struct", "verb")
+
+    def __init__(self, setup: ChildSetup, verb: Verb) -> None:
+        self.setup = setup
+        self.verb = verb
+        self.files = _Files(setup)
+        self.is_static = self.files.are_numbers
+        self.moves = self.files.moves()
+        self._moves = ffi.new("struct sid_fd_move[]", self.moves)
+        self._cwd = None if setup.cwd is None or isinstance(setup.cwd, int) else os.fsencode(setup.cwd) + b"\0"
+        self.struct = self._struct()
+
+    def _struct(self) -> Any:
+        setup, verb = self.setup, self.verb
+        group = verb.process_group if setup.process_group is None else setup.process_group
+        check_session(setup, group)
+        mask = verb.signal_mask if setup.signal_mask is None else _bits(setup.signal_mask)
+        ignored = _bits(setup.ignore_signals or ())
+        defaults = verb.default_signals if setup.default_signals is None else _bits(setup.default_signals)
+        plan = ffi.new("struct sid_plan *")
+        plan.process_group = _GROUPS.get(group, group)
+        plan.ctty = self.files.named.get("ctty", -1)
+        plan.steal_ctty = bool(setup.steal_ctty)
+        plan.release_ctty = bool(setup.release_ctty)
+        plan.foreground_tty = self.files.named.get("foreground_tty", -1)
+        plan.close_fds = verb.close_fds if setup.close_fds is None else setup.close_fds
+        plan.umask = -1 if setup.umask is None else setup.umask
+        plan.cwd_fd = setup.cwd if isinstance(setup.cwd, int) else -1
+        plan.cwd = ffi.NULL if self._cwd is None else ffi.from_buffer(self._cwd)
+        plan.inherit_mask = mask is INHERIT
+        plan.signal_mask = 0 if mask is INHERIT else mask
+        plan.ignore_signals = ignored
+        plan.default_signals = defaults & ~ignored
+        plan.move_count = len(self.moves)
+        plan.moves = self._moves
+        return plan
+
+
+class _Files:
+    """The numbers of a setup's files, by the field that names them."""
+
+    __slots__ = ("are_numbers", "named", "targets")
+
+    def __init__(self, setup: ChildSetup) -> None:
+        self.are_numbers = True
+        self.named: dict[str, int] = {}
+        self.targets: dict[int, int] = {}  # the child's number -> the parent's, or SID_SOURCE_DEVNULL
+        self._add("ctty", setup.ctty)
+        self._add("foreground_tty", setup.foreground_tty)
+        self._add("cwd", setup.cwd if isinstance(setup.cwd, int) else None)
+        self._add_passed(setup.pass_fds or ())
+        self._add_stream(0, "stdin", setup.stdin)
+        self._add_stream(1, "stdout", setup.stdout)
+        if setup.stderr == STDOUT and isinstance(setup.stderr, int):
+            self.targets[2] = self.targets.get(1, 1)
+        else:
+            self._add_stream(2, "stderr", setup.stderr)
+
+    def _add(self, name: str, file: Any) -> int:
+        if file is None:
+            return -1
+        self.are_numbers &= isinstance(file, int)
+        fd = self.named[name] = as_fd(file, name)
+        return fd
+
+    def _add_stream(self, target: int, name: str, file: Any) -> None:
+        if isinstance(file, int) and file == DEVNULL:
+            self.targets[target] = lib.SID_SOURCE_DEVNULL
+        elif file is not None:
+            self.targets[target] = self._add(name, file)
+
+    def _add_passed(self, fds: Any) -> None:
+        is_mapping = hasattr(fds, "keys")
+        for item in fds:
+            fd = self._add(f"pass_fds[{item!r}]", fds[item] if is_mapping else item)
+            self.targets[item if is_mapping else fd] = fd
+
+    def moves(self) -> list[tuple[int, int, bool]]:
+        """(source, target, lift), sorted by target. A source is lifted if another file's move overwrites it."""
+        targets = self.targets
+        return [(fd, target, targets.get(fd, fd) != fd) for target, fd in sorted(targets.items())]
+
+
+def marshal(setup: ChildSetup, verb: Verb) -> Plan:
+    """The plan of `setup` for `verb`. The same one again when nothing in it can have changed.
+
+    Raises SystemCallError (EBADF, ENOTTY) or ValueError for a file that can't serve.
+    """
+    plan: Plan | None = setup.marshalled
+    if plan is None or plan.verb is not verb:
+        plan = Plan(setup, verb)
+        if plan.is_static:
+            object.__setattr__(setup, "marshalled", plan)
+    if plan.files.named:
+        _check_files(plan.files.named)
+    return plan
+
+
+def _check_files(named: dict[str, int]) -> None:
+    for name, fd in named.items():
+        flags = lib.sid_fd_flags(fd)
+        if flags < 0:
+            raise SystemCallError(-flags, "fcntl", hint=f"{name}: file descriptor {fd} is not open")
+        if name in ("ctty", "foreground_tty") and not lib.sid_is_terminal(fd):
+            raise SystemCallError(errno.ENOTTY, "isatty", hint=f"{name}: file descriptor {fd} is not a terminal")
+        if name == "ctty" and flags & os.O_ACCMODE == os.O_WRONLY:
+            raise ValueError(f"ctty: file descriptor {fd} is open for writing only, and must be readable")
+
+
+def _bits(signals: Iterable[int] | Inherit) -> Any:
+    if signals is INHERIT:
+        return INHERIT
+    bits = 0
+    for number in signals:  # type: ignore[union-attr]
+        bits |= 1 << (number - 1)
+    return bits

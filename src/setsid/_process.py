@@ -1,0 +1,335 @@
+"""Process: the handle of a child, a pid and a pidfd. It knows nothing of how the child was made."""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+
+from ._errors import SystemCallError, error
+from ._native import lib
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from resource import struct_rusage
+    from types import TracebackType
+    from typing import Any
+
+    from typing_extensions import Self
+
+    from ._enums import ProcessState
+    from ._session import EndReport, Session
+    from ._types import StrOrBytesPath
+
+CLD_EXITED = 1
+CLD_DUMPED = 3
+FOREVER = -1
+SIGTERM = 15
+
+# Children whose Process was dropped while they ran. The next spawn reaps those that have ended since.
+_dropped: list[Any] = []
+
+
+def reap_dropped() -> None:
+    """Reap the ended ones among the children that nobody holds any more."""
+    for child in list(_dropped):
+        if lib.sid_reap(child) != 0:
+            try:
+                _dropped.remove(child)
+            except ValueError:  # another thread has done the same
+                continue
+            lib.sid_release(child)
+
+
+def has_dropped() -> bool:
+    """Whether `reap_dropped` has anything to look at."""
+    return bool(_dropped)
+
+
+class Process:
+    """A child process. Made by `spawn`.
+
+    Threads may share one: any number may wait, and all learn the status. Signals go through a pidfd, which is opened
+    when the child is made, so they never reach a process that got its number later; where the kernel has no pidfds
+    (Linux before 5.3), never once the child is reaped.
+
+    As a context manager: leaving normally waits for the child, leaving by an exception ends it (`end()`); both close
+    the handle. One that is dropped unwaited gives a ResourceWarning.
+
+    Attributes:
+        pid: the process id.
+        args: what it was started with.
+    """
+
+    __slots__ = ("__weakref__", "_child", "_is_closed", "_is_forgotten", "_leads_session", "_owner", "args", "pid")
+
+    pid: int
+    args: Sequence[StrOrBytesPath]
+
+    def __init__(self, child: Any, args: Sequence[StrOrBytesPath], *, leads_session: bool) -> None:
+        # `child` is a struct sid_child that sid_spawn filled; not for users.
+        self._child = child
+        self._leads_session = leads_session
+        self._is_closed = False
+        self._is_forgotten = False
+        self._owner = os.getpid()
+        self.pid = child.pid
+        self.args = args
+
+    # -- how it ended
+
+    @property
+    def returncode(self) -> int | None:
+        """The exit status, or -n when signal n ended it, or None as long as nobody has waited for it."""
+        child = self._child
+        if not child.ended:
+            return None
+        return int(child.status if child.code == CLD_EXITED else -child.status)
+
+    @property
+    def core_dumped(self) -> bool:
+        """Whether it ended by a signal and left a core dump. False as long as nobody has waited for it."""
+        return bool(self._child.ended and self._child.code == CLD_DUMPED)
+
+    @property
+    def rusage(self) -> struct_rusage | None:
+        """What it and its own waited-for children used, as from os.wait4(); None before it has been reaped, or when
+        somebody else has done that. getrusage(2)
+        """
+        if not self._child.has_usage:
+            return None
+        from resource import struct_rusage
+
+        usage = list(self._child.usage)
+        return struct_rusage((usage[0] / 1e6, usage[1] / 1e6, *usage[2:]))
+
+    # -- waiting
+
+    def fileno(self) -> int:
+        """A file descriptor that polls readable once the process has ended: its pidfd. It is the handle's own: don't
+        close it. pidfd_open(2)
+
+        Raises NotImplementedError where the kernel has no such thing, ValueError after close().
+        """
+        self._check_open()
+        if self._child.pidfd < 0:
+            raise NotImplementedError("this kernel has no pidfds (Linux has them since 5.3)")
+        return int(self._child.pidfd)
+
+    def poll(self) -> int | None:
+        """The returncode if the process has ended (it is reaped then), else None.
+
+        Raises ChildProcessError when somebody else has reaped it and its status is not to be had.
+        """
+        child = self._child
+        if not child.reaped:
+            self._check_open()
+            result = lib.sid_reap(child)
+            if result < 0:
+                raise self._unknown_end(result)
+        return self.returncode
+
+    def wait(self, timeout: float | None = None, *, reap: bool = True) -> int:
+        """Wait until the process has ended, sleeping in the kernel, and return its returncode.
+
+        `timeout` is in seconds. With `reap=False` the ended process stays a zombie, and so keeps its pid, its group
+        and its session from being given to others, until it is waited for again.
+        Raises TimeoutError when the time is over, ChildProcessError when somebody else has reaped the child and its
+        status is not to be had, and whatever a signal handler raises. waitid(2)
+        """
+        child = self._child
+        if child.reaped or (child.ended and not reap):
+            return self.returncode  # type: ignore[return-value]
+        self._check_open()
+        if timeout is None:
+            while (result := lib.sid_wait(child, FOREVER, reap)) == -errno.EINTR:
+                pass  # Python has run its handlers on the way
+        else:
+            result = _until(timeout, lambda left: lib.sid_wait(child, left, reap))
+        if result < 0:
+            raise self._timed_out(timeout) if result == -errno.ETIMEDOUT else self._unknown_end(result)
+        return self.returncode  # type: ignore[return-value]
+
+    def wait_change(self, timeout: float | None = None) -> ProcessState:
+        """Wait until the process stops (STOPPED), goes on (RUNNING) or ends (DONE, not reaped), and say which.
+
+        `timeout` is in seconds; with one, a stop is noticed within 10 ms. Raises as `wait` does. waitid(2)
+        """
+        from ._enums import CHANGES
+
+        self._check_open()
+        if timeout is None:
+            while (result := lib.sid_wait_change(self._child, FOREVER)) == -errno.EINTR:
+                pass
+        else:
+            result = _until(timeout, lambda left: lib.sid_wait_change(self._child, left))
+        if result < 0:
+            raise self._timed_out(timeout) if result == -errno.ETIMEDOUT else self._unknown_end(result)
+        return CHANGES[result]
+
+    def reaped(self, status: int) -> None:
+        """Tell the handle that the child was reaped elsewhere, as by os.waitpid(-1), with this wait status.
+
+        Does nothing when the end is known already. ValueError for a status that is no end.
+        """
+        if not (os.WIFEXITED(status) or os.WIFSIGNALED(status)):
+            raise ValueError(f"{status} is not the wait status of a process that has ended")
+        lib.sid_reaped_elsewhere(self._child, status)
+
+    def _timed_out(self, timeout: float | None) -> TimeoutError:
+        return TimeoutError(f"process {self.pid} did not end within {timeout} seconds")
+
+    def _unknown_end(self, result: int) -> SystemCallError:
+        if result != -errno.ECHILD:
+            return error(result, "waitid")
+        if self._owner != os.getpid():
+            reason = f"process {self.pid} is a child of process {self._owner}, not of this one"
+        else:
+            reason = (
+                f"process {self.pid} was reaped elsewhere (by waitpid(-1), or because SIGCHLD is ignored) "
+                "and the kernel does not tell how it ended; see Process.reaped()"
+            )
+        return SystemCallError(errno.ECHILD, "waitid", hint=reason)
+
+    # -- signals
+
+    def send_signal(self, signal: int) -> None:
+        """Send a signal to the process. Does nothing once it has ended. Raises SystemCallError: EPERM, EINVAL.
+
+        pidfd_send_signal(2)
+        """
+        signal = signal.__index__()
+        if self._child.ended:
+            return
+        self._check_open()
+        result = lib.sid_signal_child(self._child, signal)
+        if result < 0 and result != -errno.ESRCH:
+            raise error(result, "pidfd_send_signal" if self._child.pidfd >= 0 else "kill")
+
+    def terminate(self) -> None:
+        """Send SIGTERM, as `send_signal` does."""
+        self.send_signal(SIGTERM)
+
+    def kill(self) -> None:
+        """Send SIGKILL, as `send_signal` does."""
+        self.send_signal(9)
+
+    def signal_group(self, signal: int) -> None:
+        """Send a signal to every process of the child's process group.
+
+        Raises ValueError when that is the caller's own group; SystemCallError: ESRCH once the child has been reaped,
+        since the group's number may be another's by then; EPERM, EINVAL. kill(2)
+        """
+        signal = signal.__index__()
+        self._check_open()
+        if self._child.reaped:
+            raise SystemCallError(errno.ESRCH, "kill", hint=f"process {self.pid} has been reaped, its group may be gone")
+        pgid = lib.sid_getpgid(self.pid)
+        if pgid == lib.sid_getpgid(0):
+            raise ValueError(f"process {self.pid} is in the caller's own process group, {pgid}")
+        result = pgid if pgid < 0 else lib.sid_signal_group(pgid, signal)
+        if result < 0:
+            raise error(result, "kill")
+
+    # -- session and end
+
+    @property
+    def session(self) -> Session | None:
+        """The session that the child leads, or None if it leads none."""
+        if not self._leads_session:
+            return None
+        from ._session import Session
+
+        return Session(self.pid)
+
+    def end(self, grace: float = 5.0, *, signal: int = SIGTERM) -> EndReport:
+        """End the session that the child leads, else the process group that it leads, else the child alone.
+
+        Sends `signal` and SIGCONT, waits up to `grace` seconds for all to end, then sends SIGKILL until none is left,
+        and reaps the child last of all. What holds the caller is never signalled. Returns which processes ended.
+        Raises as `wait` and `send_signal` do.
+        """
+        from ._session import end_process
+
+        return end_process(self, grace, signal.__index__())
+
+    # -- the handle
+
+    def close(self) -> None:
+        """Close the handle's file descriptor. The process is left alone, and reaped some time after it has ended.
+
+        What is known of its end stays known; all else raises ValueError from here on.
+        """
+        if self._is_closed:
+            return
+        self._is_closed = True
+        if self._child.reaped or self._owner != os.getpid():
+            lib.sid_release(self._child)
+        else:
+            _dropped.append(self._child)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            if kind is None:
+                self.wait()
+            elif self.returncode is None:
+                self.end()
+        finally:
+            self.close()
+
+    def __del__(self) -> None:
+        if getattr(self, "_is_closed", True):
+            return
+        if not self._child.reaped and self._owner == os.getpid():
+            import warnings
+
+            warnings.warn(f"process {self.pid} was never waited for", ResourceWarning, source=self, stacklevel=2)
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} pid={self.pid} returncode={self.returncode} args={self.args!r}>"
+
+    # -- for end()
+
+    def _is_reaped(self) -> bool:
+        """Whether the child's number may be another's by now."""
+        if not self._child.reaped:
+            self._has_ended()
+        return bool(self._child.reaped)
+
+    def _has_ended(self) -> bool:
+        """Whether it has ended, without reaping it. Raises ChildProcessError when somebody else has."""
+        result = lib.sid_wait(self._child, 0, False)
+        if result < 0 and result != -errno.ETIMEDOUT:
+            raise self._unknown_end(result)
+        return bool(result == 0)
+
+    def _dup_fileno(self) -> int:
+        """A pidfd that the caller closes, or -ENOSYS."""
+        return os.dup(self._child.pidfd) if self._child.pidfd >= 0 else -errno.ENOSYS
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise ValueError(f"the handle of process {self.pid} is closed")
+
+
+def _until(timeout: float, wait: Any) -> int:
+    """Call `wait` with the nanoseconds left until it is not interrupted any more."""
+    nanoseconds = _nanoseconds(timeout)
+    deadline = time.monotonic_ns() + nanoseconds
+    while (result := wait(nanoseconds)) == -errno.EINTR:
+        nanoseconds = max(0, deadline - time.monotonic_ns())
+    return int(result)
+
+
+def _nanoseconds(timeout: float) -> int:
+    """Seconds as the nanoseconds that fit a C int64. A timeout in the past looks once."""
+    if timeout != timeout:
+        raise ValueError("timeout is not a number")
+    return max(0, int(min(timeout, 9e9) * 1e9))
