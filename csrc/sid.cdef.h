@@ -102,18 +102,22 @@ struct sid_report {
 /* Special value of sid_report.stops in a pipe: a SIGCONT has undone the earlier ones. */
 enum sid_stops { SID_STOPS_UNDONE = 1 };
 
-/* A child of ours and what is known of its end. Threads may share it. */
+/* A child of ours and what is known of its end. Threads may share it. Zeroed before sid_spawn fills it. */
 struct sid_child {
     int pid;
-    int pidfd;   /* -1 where the kernel has none */
-    int refs;    /* users of pidfd; the last one closes it */
-    int lock;    /* held while the child is reaped or signalled by number */
-    int ended;   /* code and status are known */
-    int reaped;  /* it is no longer our zombie */
-    int code;    /* CLD_EXITED, CLD_KILLED or CLD_DUMPED; 0 when the end's way is unknown */
-    int status;  /* exit status or signal */
+    int pidfd; /* -1 where the kernel has none */
+    int owner; /* the process whose child it is */
+    int leads_session;
+    int open;   /* somebody holds it; 0 when the spawn failed too */
+    int refs;   /* users of pidfd; the last one closes it */
+    int lock;   /* held while the child is reaped or signalled by number */
+    int ended;  /* returncode is known */
+    int reaped; /* it is no longer our zombie */
+    int returncode; /* its exit status, or -n if signal n ended it */
+    int dumped;     /* it left a core dump */
     int has_usage;
     int64_t usage[16]; /* struct rusage in its order, the two times in microseconds */
+    struct sid_report report;
 };
 
 /* What sid_wait_change saw. */
@@ -163,9 +167,9 @@ int sid_signal_pidfd(int pidfd, int signal);
 /* spawn.c: makes a child that carries out `plan` and then executes a program. */
 
 /* Starts the first of `path_count` NUL-separated `paths` that execve(2) takes.
-   `child` and `report` are zeroed by the caller; 0, or -errno with `report` filled and no child left. */
+   0, or -errno with child->report filled and no child left. execve(2), clone(2) */
 int sid_spawn(const struct sid_plan *plan, const char *paths, int path_count, const char *argv, int argc,
-              const char *env, int envc, struct sid_child *child, struct sid_report *report);
+              const char *env, int envc, struct sid_child *child);
 /* For tests: forces a way (SID_WAY_PROBE: none) and hides pidfds; 0. */
 int sid_force(int way, int hide_pidfd);
 /* The way the next spawn takes, by probing where need be. */
@@ -185,5 +189,7 @@ int sid_wait_change(struct sid_child *child, int64_t timeout);
 int sid_signal_child(struct sid_child *child, int signal);
 /* Notes the wait status of a child that somebody else has reaped; 0 */
 int sid_reaped_elsewhere(struct sid_child *child, int status);
-/* Gives back the caller's use of the pidfd; the last user closes it. 0 */
-int sid_release(struct sid_child *child);
+/* Lets go of an open child: 1 if it must still be reaped (by sid_reap, then sid_forget), else 0. */
+int sid_close(struct sid_child *child);
+/* Closes what a child that sid_close left unreaped still holds; 0. */
+int sid_forget(struct sid_child *child);

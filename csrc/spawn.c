@@ -36,10 +36,10 @@ int sid_way(void)
     return way;
 }
 
-static int failed(struct sid_report *report, enum sid_call call, int error)
+static int failed(struct sid_child *child, enum sid_call call, int error)
 {
-    report->call = (int)call;
-    report->error = -error;
+    child->report.call = (int)call;
+    child->report.error = -error;
     return error;
 }
 
@@ -80,7 +80,7 @@ static void reap_failed(struct sid_child *child)
     child->pidfd = -1;
 }
 
-static int start_child(struct sidch_job *job, int way, struct sid_child *child, struct sid_report *report)
+static int start_child(struct sidch_job *job, int way, struct sid_child *child)
 {
     struct sidos_start start = {.main = sidch_main, .argument = job, .way = way, .pidfd = -1};
     struct sidos_blocked was;
@@ -92,7 +92,7 @@ static int start_child(struct sidch_job *job, int way, struct sid_child *child, 
     pid = sidos_start_child(&start, &call);
     sidos_unblock(&was);
     if (pid < 0)
-        return failed(report, call, pid);
+        return failed(child, call, pid);
     child->pid = pid;
     child->pidfd = start.pidfd;
     if (start.pidfd < 0)
@@ -104,24 +104,24 @@ static int start_child(struct sidch_job *job, int way, struct sid_child *child, 
     return 0;
 }
 
-static int spawn_shared(struct sidch_job *job, int way, struct sid_child *child, struct sid_report *report)
+static int spawn_shared(struct sidch_job *job, int way, struct sid_child *child)
 {
-    job->report = report;
+    job->report = &child->report;
     job->handlers_reset = way == SID_WAY_CLONE3;
-    return start_child(job, way, child, report);
+    return start_child(job, way, child);
 }
 
-static int spawn_page(struct sidch_job *job, struct sid_child *child, struct sid_report *report)
+static int spawn_page(struct sidch_job *job, struct sid_child *child)
 {
     struct sid_report *page = mmap(NULL, sizeof *page, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     int result;
 
     if (page == MAP_FAILED)
-        return failed(report, SID_CALL_MMAP, -errno);
+        return failed(child, SID_CALL_MMAP, -errno);
     job->report = page;
-    result = start_child(job, SID_WAY_PAGE, child, report);
+    result = start_child(job, SID_WAY_PAGE, child);
     if (result == 0)
-        *report = *page;
+        child->report = *page;
     munmap(page, sizeof *page);
     return result;
 }
@@ -156,14 +156,14 @@ static int has_ended(struct sid_child *child)
  * So look every few milliseconds whether the child has executed its program (its own copy is gone) or has ended; what
  * it wrote before that is in the pipe by then.
  */
-static void read_report(int fd, int child_fd, struct sid_child *child, struct sid_report *report)
+static void read_report(int fd, int child_fd, struct sid_child *child)
 {
     int over = 0;
 
-    while (!report->error) {
+    while (!child->report.error) {
         struct pollfd wait = {.fd = fd, .events = POLLIN};
         int ready = poll(&wait, 1, over ? 0 : 10);
-        if (ready > 0 && read_record(fd, report) <= 0)
+        if (ready > 0 && read_record(fd, &child->report) <= 0)
             return;
         if (ready == 0 && over)
             return;
@@ -200,32 +200,32 @@ static int open_pipe(int *ends)
     return result;
 }
 
-static int spawn_fork(struct sidch_job *job, struct sid_child *child, struct sid_report *report)
+static int spawn_fork(struct sidch_job *job, struct sid_child *child)
 {
     int ends[2];
     int result = open_pipe(ends);
 
     if (result < 0)
-        return failed(report, SID_CALL_PIPE, result);
+        return failed(child, SID_CALL_PIPE, result);
     job->report_fd = ends[1];
-    result = start_child(job, SID_WAY_FORK, child, report);
+    result = start_child(job, SID_WAY_FORK, child);
     close(ends[1]);
     if (result == 0)
-        read_report(ends[0], ends[1], child, report);
+        read_report(ends[0], ends[1], child);
     close(ends[0]);
     return result;
 }
 
-static int spawn_by(int way, struct sidch_job *job, struct sid_child *child, struct sid_report *report)
+static int spawn_by(int way, struct sidch_job *job, struct sid_child *child)
 {
     switch (way) {
     case SID_WAY_CLONE3:
     case SID_WAY_CLONE:
-        return spawn_shared(job, way, child, report);
+        return spawn_shared(job, way, child);
     case SID_WAY_PAGE:
-        return spawn_page(job, child, report);
+        return spawn_page(job, child);
     default:
-        return spawn_fork(job, child, report);
+        return spawn_fork(job, child);
     }
 }
 
@@ -239,16 +239,16 @@ static void resend_stops(struct sid_child *child, int stops)
 }
 
 int sid_spawn(const struct sid_plan *plan, const char *paths, int path_count, const char *argv, int argc,
-              const char *env, int envc, struct sid_child *child, struct sid_report *report)
+              const char *env, int envc, struct sid_child *child)
 {
     struct vectors vectors;
     int way = sid_way();
     int result;
 
     if (way < 0)
-        return failed(report, SID_CALL_CLONE, way);
+        return failed(child, SID_CALL_CLONE, way);
     if (make_vectors(&vectors, argv, argc, env, envc, plan->move_count) < 0)
-        return failed(report, SID_CALL_MALLOC, -ENOMEM);
+        return failed(child, SID_CALL_MALLOC, -ENOMEM);
     struct sidch_job job = {.plan = plan,
                             .paths = paths,
                             .path_count = path_count,
@@ -256,15 +256,18 @@ int sid_spawn(const struct sid_plan *plan, const char *paths, int path_count, co
                             .envp = vectors.envp,
                             .scratch = vectors.scratch,
                             .report_fd = -1};
-    result = spawn_by(way, &job, child, report);
+    result = spawn_by(way, &job, child);
     free(vectors.argv);
     if (result < 0)
         return result;
-    if (report->error) {
+    if (child->report.error) {
         reap_failed(child);
-        return -report->error;
+        return -child->report.error;
     }
+    child->owner = getpid();
+    child->leads_session = plan->process_group == SID_GROUP_NEW_SESSION;
     child->refs = 1;
-    resend_stops(child, report->stops);
+    child->open = 1;
+    resend_stops(child, child->report.stops);
     return 0;
 }

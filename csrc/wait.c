@@ -9,10 +9,15 @@
 
 #include "os/os.h"
 
+static int is_set(const int *flag)
+{
+    return __atomic_load_n(flag, __ATOMIC_ACQUIRE);
+}
+
 /* Users of the pidfd: its number must not be closed, and given to another file, while a thread waits on it. */
 static int hold(struct sid_child *child)
 {
-    int refs = __atomic_load_n(&child->refs, __ATOMIC_ACQUIRE);
+    int refs = is_set(&child->refs);
 
     do
         if (refs == 0)
@@ -21,10 +26,30 @@ static int hold(struct sid_child *child)
     return 0;
 }
 
-int sid_release(struct sid_child *child)
+static void release(struct sid_child *child)
 {
     if (__atomic_sub_fetch(&child->refs, 1, __ATOMIC_ACQ_REL) == 0 && child->pidfd >= 0)
         close(child->pidfd);
+}
+
+static int hold_open(struct sid_child *child)
+{
+    return is_set(&child->open) ? hold(child) : -EBADF;
+}
+
+int sid_close(struct sid_child *child)
+{
+    if (!__atomic_exchange_n(&child->open, 0, __ATOMIC_ACQ_REL))
+        return 0;
+    if (!is_set(&child->reaped) && child->owner == getpid())
+        return 1;
+    release(child);
+    return 0;
+}
+
+int sid_forget(struct sid_child *child)
+{
+    release(child);
     return 0;
 }
 
@@ -40,15 +65,10 @@ static void unlock(struct sid_child *child)
     __atomic_store_n(&child->lock, 0, __ATOMIC_RELEASE);
 }
 
-static int is_set(const int *flag)
-{
-    return __atomic_load_n(flag, __ATOMIC_ACQUIRE);
-}
-
 static void record(struct sid_child *child, int code, int status)
 {
-    child->code = code;
-    child->status = status;
+    child->returncode = code == CLD_EXITED ? status : -status;
+    child->dumped = code == CLD_DUMPED;
     __atomic_store_n(&child->ended, 1, __ATOMIC_RELEASE);
 }
 
@@ -113,7 +133,7 @@ int sid_reap(struct sid_child *child)
     lock(child);
     result = reap_locked(child);
     unlock(child);
-    sid_release(child);
+    release(child);
     return result;
 }
 
@@ -195,9 +215,11 @@ static int wait_end(struct sid_child *child, int64_t timeout)
 /* Sleeps without reaping, then reaps without sleeping: two threads may wait, and both learn the status. */
 int sid_wait(struct sid_child *child, int64_t timeout, int reap)
 {
-    int result = hold(child);
+    int result;
 
-    if (result < 0)
+    if (is_set(&child->reaped))
+        return 0;
+    if ((result = hold_open(child)) < 0)
         return result;
     result = wait_end(child, timeout);
     if (result == -ECHILD || (result == 0 && reap)) {
@@ -205,7 +227,7 @@ int sid_wait(struct sid_child *child, int64_t timeout, int reap)
         result = reap_locked(child) < 0 ? -ECHILD : 0;
         unlock(child);
     }
-    sid_release(child);
+    release(child);
     return result;
 }
 
@@ -247,19 +269,19 @@ int sid_wait_change(struct sid_child *child, int64_t timeout)
 
     if (is_set(&child->ended))
         return SID_CHANGE_DONE;
-    if ((result = hold(child)) < 0)
+    if ((result = hold_open(child)) < 0)
         return result;
     result = timeout < 0 ? look(child, WEXITED | WSTOPPED | WCONTINUED, &seen)
                          : change_until(child, deadline_of(timeout), &seen);
     if (result == 0)
         result = take_change(child, &seen);
-    sid_release(child);
+    release(child);
     return result == -ECHILD && sid_reap(child) == 1 ? SID_CHANGE_DONE : result;
 }
 
 int sid_signal_child(struct sid_child *child, int signal)
 {
-    int result = hold(child);
+    int result = hold_open(child);
 
     if (result < 0)
         return result;
@@ -270,6 +292,6 @@ int sid_signal_child(struct sid_child *child, int signal)
         result = is_set(&child->reaped) ? -ESRCH : kill(child->pid, signal) < 0 ? -errno : 0;
         unlock(child);
     }
-    sid_release(child);
+    release(child);
     return result;
 }

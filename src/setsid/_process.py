@@ -22,29 +22,26 @@ if TYPE_CHECKING:
     from ._session import EndReport, Session
     from ._types import StrOrBytesPath
 
-CLD_EXITED = 1
-CLD_DUMPED = 3
 FOREVER = -1
+EINTR = errno.EINTR
 SIGTERM = 15
 
+_wait = lib.sid_wait
+_close = lib.sid_close
+
 # Children whose Process was dropped while they ran. The next spawn reaps those that have ended since.
-_dropped: list[Any] = []
+dropped: list[Any] = []
 
 
 def reap_dropped() -> None:
     """Reap the ended ones among the children that nobody holds any more."""
-    for child in list(_dropped):
+    for child in list(dropped):
         if lib.sid_reap(child) != 0:
             try:
-                _dropped.remove(child)
+                dropped.remove(child)
             except ValueError:  # another thread has done the same
                 continue
-            lib.sid_release(child)
-
-
-def has_dropped() -> bool:
-    """Whether `reap_dropped` has anything to look at."""
-    return bool(_dropped)
+            lib.sid_forget(child)
 
 
 class Process:
@@ -58,24 +55,22 @@ class Process:
     the handle. One that is dropped unwaited gives a ResourceWarning.
 
     Attributes:
-        pid: the process id.
         args: what it was started with.
     """
 
-    __slots__ = ("__weakref__", "_child", "_is_closed", "_is_forgotten", "_leads_session", "_owner", "args", "pid")
+    __slots__ = ("__weakref__", "_child", "args")
 
-    pid: int
     args: Sequence[StrOrBytesPath]
 
-    def __init__(self, child: Any, args: Sequence[StrOrBytesPath], *, leads_session: bool) -> None:
-        # `child` is a struct sid_child that sid_spawn filled; not for users.
+    def __init__(self, child: Any, args: Sequence[StrOrBytesPath]) -> None:
+        # `child` is a struct sid_child, for sid_spawn to fill; not for users.
         self._child = child
-        self._leads_session = leads_session
-        self._is_closed = False
-        self._is_forgotten = False
-        self._owner = os.getpid()
-        self.pid = child.pid
         self.args = args
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        return self._child.pid  # type: ignore[no-any-return]
 
     # -- how it ended
 
@@ -83,14 +78,12 @@ class Process:
     def returncode(self) -> int | None:
         """The exit status, or -n when signal n ended it, or None as long as nobody has waited for it."""
         child = self._child
-        if not child.ended:
-            return None
-        return int(child.status if child.code == CLD_EXITED else -child.status)
+        return child.returncode if child.ended else None  # type: ignore[no-any-return]
 
     @property
     def core_dumped(self) -> bool:
         """Whether it ended by a signal and left a core dump. False as long as nobody has waited for it."""
-        return bool(self._child.ended and self._child.code == CLD_DUMPED)
+        return bool(self._child.dumped)
 
     @property
     def rusage(self) -> struct_rusage | None:
@@ -127,7 +120,7 @@ class Process:
             self._check_open()
             result = lib.sid_reap(child)
             if result < 0:
-                raise self._unknown_end(result)
+                raise self._wait_error(result)
         return self.returncode
 
     def wait(self, timeout: float | None = None, *, reap: bool = True) -> int:
@@ -139,17 +132,14 @@ class Process:
         status is not to be had, and whatever a signal handler raises. waitid(2)
         """
         child = self._child
-        if child.reaped or (child.ended and not reap):
-            return self.returncode  # type: ignore[return-value]
-        self._check_open()
         if timeout is None:
-            while (result := lib.sid_wait(child, FOREVER, reap)) == -errno.EINTR:
+            while (result := _wait(child, FOREVER, reap)) == -EINTR:
                 pass  # Python has run its handlers on the way
         else:
-            result = _until(timeout, lambda left: lib.sid_wait(child, left, reap))
+            result = _until(timeout, lambda left: _wait(child, left, reap))
         if result < 0:
-            raise self._timed_out(timeout) if result == -errno.ETIMEDOUT else self._unknown_end(result)
-        return self.returncode  # type: ignore[return-value]
+            raise self._wait_error(result, timeout)
+        return child.returncode  # type: ignore[no-any-return]
 
     def wait_change(self, timeout: float | None = None) -> ProcessState:
         """Wait until the process stops (STOPPED), goes on (RUNNING) or ends (DONE, not reaped), and say which.
@@ -160,12 +150,12 @@ class Process:
 
         self._check_open()
         if timeout is None:
-            while (result := lib.sid_wait_change(self._child, FOREVER)) == -errno.EINTR:
+            while (result := lib.sid_wait_change(self._child, FOREVER)) == -EINTR:
                 pass
         else:
             result = _until(timeout, lambda left: lib.sid_wait_change(self._child, left))
         if result < 0:
-            raise self._timed_out(timeout) if result == -errno.ETIMEDOUT else self._unknown_end(result)
+            raise self._wait_error(result, timeout)
         return CHANGES[result]
 
     def reaped(self, status: int) -> None:
@@ -177,14 +167,16 @@ class Process:
             raise ValueError(f"{status} is not the wait status of a process that has ended")
         lib.sid_reaped_elsewhere(self._child, status)
 
-    def _timed_out(self, timeout: float | None) -> TimeoutError:
-        return TimeoutError(f"process {self.pid} did not end within {timeout} seconds")
-
-    def _unknown_end(self, result: int) -> SystemCallError:
+    def _wait_error(self, result: int, timeout: float | None = None) -> Exception:
+        if result == -errno.ETIMEDOUT:
+            return TimeoutError(f"process {self.pid} did not end within {timeout} seconds")
+        if result == -errno.EBADF:
+            return self._closed_error()
         if result != -errno.ECHILD:
             return error(result, "waitid")
-        if self._owner != os.getpid():
-            reason = f"process {self.pid} is a child of process {self._owner}, not of this one"
+        owner = self._child.owner
+        if owner != os.getpid():
+            reason = f"process {self.pid} is a child of process {owner}, not of this one"
         else:
             reason = (
                 f"process {self.pid} was reaped elsewhere (by waitpid(-1), or because SIGCHLD is ignored) "
@@ -202,8 +194,9 @@ class Process:
         signal = signal.__index__()
         if self._child.ended:
             return
-        self._check_open()
         result = lib.sid_signal_child(self._child, signal)
+        if result == -errno.EBADF:
+            raise self._closed_error()
         if result < 0 and result != -errno.ESRCH:
             raise error(result, "pidfd_send_signal" if self._child.pidfd >= 0 else "kill")
 
@@ -237,7 +230,7 @@ class Process:
     @property
     def session(self) -> Session | None:
         """The session that the child leads, or None if it leads none."""
-        if not self._leads_session:
+        if not self._child.leads_session:
             return None
         from ._session import Session
 
@@ -261,13 +254,8 @@ class Process:
 
         What is known of its end stays known; all else raises ValueError from here on.
         """
-        if self._is_closed:
-            return
-        self._is_closed = True
-        if self._child.reaped or self._owner != os.getpid():
-            lib.sid_release(self._child)
-        else:
-            _dropped.append(self._child)
+        if _close(self._child):
+            dropped.append(self._child)
 
     def __enter__(self) -> Self:
         return self
@@ -284,13 +272,11 @@ class Process:
             self.close()
 
     def __del__(self) -> None:
-        if getattr(self, "_is_closed", True):
-            return
-        if not self._child.reaped and self._owner == os.getpid():
+        if _close(self._child):
+            dropped.append(self._child)
             import warnings
 
             warnings.warn(f"process {self.pid} was never waited for", ResourceWarning, source=self, stacklevel=2)
-        self.close()
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} pid={self.pid} returncode={self.returncode} args={self.args!r}>"
@@ -307,7 +293,7 @@ class Process:
         """Whether it has ended, without reaping it. Raises ChildProcessError when somebody else has."""
         result = lib.sid_wait(self._child, 0, False)
         if result < 0 and result != -errno.ETIMEDOUT:
-            raise self._unknown_end(result)
+            raise self._wait_error(result)
         return bool(result == 0)
 
     def _dup_fileno(self) -> int:
@@ -315,15 +301,18 @@ class Process:
         return os.dup(self._child.pidfd) if self._child.pidfd >= 0 else -errno.ENOSYS
 
     def _check_open(self) -> None:
-        if self._is_closed:
-            raise ValueError(f"the handle of process {self.pid} is closed")
+        if not self._child.open:
+            raise self._closed_error()
+
+    def _closed_error(self) -> ValueError:
+        return ValueError(f"the handle of process {self.pid} is closed")
 
 
 def _until(timeout: float, wait: Any) -> int:
     """Call `wait` with the nanoseconds left until it is not interrupted any more."""
     nanoseconds = _nanoseconds(timeout)
     deadline = time.monotonic_ns() + nanoseconds
-    while (result := wait(nanoseconds)) == -errno.EINTR:
+    while (result := wait(nanoseconds)) == -EINTR:
         nanoseconds = max(0, deadline - time.monotonic_ns())
     return int(result)
 
