@@ -12,6 +12,7 @@ PLATFORM_FILES = {
 PORTABLE_FILES = [
     "calls.c",
     "spawn.c",
+    "vectors.c",
     "wait.c",
     "procs.c",
     "child/run.c",

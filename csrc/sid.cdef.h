@@ -166,10 +166,12 @@ int sid_signal_pidfd(int pidfd, int signal);
 
 /* spawn.c: makes a child that carries out `plan` and then executes a program. */
 
-/* Starts the first of `path_count` NUL-separated `paths` that execve(2) takes.
-   0, or -errno with child->report filled and no child left. execve(2), clone(2) */
-int sid_spawn(const struct sid_plan *plan, const char *paths, int path_count, const char *argv, int argc,
-              const char *env, int envc, struct sid_child *child);
+/* Starts `executable` (NULL: the first argument), looked for as execvp(3) does in the PATH of `env`. `argv` and `env`
+   are blocks of `argc` and `envc` strings with a NUL between them, `argv_size` and `env_size` bytes without the last.
+   0; -EINVAL with an empty report if a string holds a NUL; or -errno with child->report filled and no child left.
+   execve(2), clone(2) */
+int sid_spawn(const struct sid_plan *plan, const char *executable, const char *argv, size_t argv_size, int argc,
+              const char *env, size_t env_size, int envc, struct sid_child *child);
 /* For tests: forces a way (SID_WAY_PROBE: none) and hides pidfds; 0. */
 int sid_force(int way, int hide_pidfd);
 /* The way the next spawn takes, by probing where need be. */

@@ -1,8 +1,6 @@
 /* The parent half: block signals, make the child, read its report, reap a failed one. */
 #include <fcntl.h>
 #include <poll.h>
-#include <stdlib.h>
-#include <string.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -10,6 +8,7 @@
 
 #include "child/child.h"
 #include "os/os.h"
+#include "vectors.h"
 
 static int known_way = SID_WAY_PROBE;
 static int forced_way = SID_WAY_PROBE;
@@ -41,33 +40,6 @@ static int failed(struct sid_child *child, enum sid_call call, int error)
     child->report.call = (int)call;
     child->report.error = -error;
     return error;
-}
-
-/* The pointers and the child's scratch in one block. Built here and now, from bytes that nobody can resize. */
-struct vectors {
-    char **argv;
-    char **envp;
-    int *scratch;
-};
-
-static char **point(char **at, const char *strings, int count)
-{
-    for (int i = 0; i < count; i++, strings += strlen(strings) + 1)
-        *at++ = (char *)strings;
-    *at++ = NULL;
-    return at;
-}
-
-static int make_vectors(struct vectors *vectors, const char *argv, int argc, const char *env, int envc, int scratch)
-{
-    size_t pointers = (size_t)argc + (size_t)envc + 2;
-
-    vectors->argv = malloc(pointers * sizeof(char *) + (size_t)scratch * sizeof(int));
-    if (!vectors->argv)
-        return -ENOMEM;
-    vectors->envp = point(vectors->argv, argv, argc);
-    vectors->scratch = (int *)point(vectors->envp, env, envc);
-    return 0;
 }
 
 /* A failed child has ended or is about to. Somebody else may reap it first, which is as well. */
@@ -238,28 +210,9 @@ static void resend_stops(struct sid_child *child, int stops)
             sid_signal_child(child, signals[i]);
 }
 
-int sid_spawn(const struct sid_plan *plan, const char *paths, int path_count, const char *argv, int argc,
-              const char *env, int envc, struct sid_child *child)
+/* The child has reported or executed: reap a failed one, hand over the other. */
+static int settle(const struct sid_plan *plan, struct sid_child *child)
 {
-    struct vectors vectors;
-    int way = sid_way();
-    int result;
-
-    if (way < 0)
-        return failed(child, SID_CALL_CLONE, way);
-    if (make_vectors(&vectors, argv, argc, env, envc, plan->move_count) < 0)
-        return failed(child, SID_CALL_MALLOC, -ENOMEM);
-    struct sidch_job job = {.plan = plan,
-                            .paths = paths,
-                            .path_count = path_count,
-                            .argv = vectors.argv,
-                            .envp = vectors.envp,
-                            .scratch = vectors.scratch,
-                            .report_fd = -1};
-    result = spawn_by(way, &job, child);
-    free(vectors.argv);
-    if (result < 0)
-        return result;
     if (child->report.error) {
         reap_failed(child);
         return -child->report.error;
@@ -270,4 +223,29 @@ int sid_spawn(const struct sid_plan *plan, const char *paths, int path_count, co
     child->open = 1;
     resend_stops(child, child->report.stops);
     return 0;
+}
+
+int sid_spawn(const struct sid_plan *plan, const char *executable, const char *argv, size_t argv_size, int argc,
+              const char *env, size_t env_size, int envc, struct sid_child *child)
+{
+    struct sid_strings arguments = {argv, argv_size, argc}, environment = {env, env_size, envc};
+    struct sid_vectors vectors;
+    int way = sid_way();
+    int result;
+
+    if (way < 0)
+        return failed(child, SID_CALL_CLONE, way);
+    result = sid_make_vectors(&vectors, executable, &arguments, &environment, plan->move_count);
+    if (result < 0)
+        return result == -EINVAL ? result : failed(child, SID_CALL_MALLOC, result);
+    struct sidch_job job = {.plan = plan,
+                            .paths = vectors.paths,
+                            .path_count = vectors.path_count,
+                            .argv = vectors.argv,
+                            .envp = vectors.envp,
+                            .scratch = vectors.scratch,
+                            .report_fd = -1};
+    result = spawn_by(way, &job, child);
+    sid_free_vectors(&vectors);
+    return result < 0 ? result : settle(plan, child);
 }

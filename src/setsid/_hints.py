@@ -13,7 +13,7 @@ from ._native import lib
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
 
@@ -26,21 +26,27 @@ def call_hint(errno: int, call: str, *facts: Any) -> str | None:
 class ChildFacts:
     """What a hint for a child's failure may need to know."""
 
-    __slots__ = ("argv", "cwd", "env", "group", "moves", "paths", "program")
+    __slots__ = ("argv", "cwd", "env", "group", "moves", "program")
 
     def __init__(
         self,
         *,
         group: int,
-        moves: Sequence[tuple[int, int, bool]] = (),
-        program: bytes = b"",
-        paths: Sequence[bytes] = (),
-        argv: Sequence[bytes] = (),
-        env: Sequence[bytes] = (),
-        cwd: bytes | None = None,
+        moves: Sequence[tuple[int, int, bool]],
+        program: bytes,
+        argv: Sequence[bytes],
+        env: Mapping[bytes, bytes],
+        cwd: bytes | None,
     ) -> None:
-        self.group, self.moves = group, moves
-        self.program, self.paths, self.argv, self.env, self.cwd = program, paths, argv, env, cwd
+        self.group, self.moves, self.program = group, moves, program
+        self.argv, self.env, self.cwd = argv, env, cwd
+
+    def candidates(self) -> list[bytes]:
+        """Where the child has looked for its program."""
+        directories = [b""]
+        if b"/" not in self.program:
+            directories = self.env.get(b"PATH", os.fsencode(os.defpath)).split(b":")
+        return [os.path.join(self.cwd or b"", directory, self.program) for directory in directories]
 
 
 def child_hint(errno: int, call: str, facts: ChildFacts, detail: int) -> str | None:
@@ -217,18 +223,16 @@ def _child_cwd(errno: int, facts: ChildFacts, _: int) -> str | None:
 
 
 def _execve(errno: int, facts: ChildFacts, detail: int) -> str | None:
-    path = facts.paths[detail]
-    if not os.path.isabs(path) and facts.cwd is not None:
-        path = os.path.join(facts.cwd, path)
     hint = _EXEC_HINTS.get(errno)
-    return hint(facts, path) if hint else None
+    return hint(facts, facts.candidates()[detail]) if hint else None
 
 
 def _no_program(facts: ChildFacts, path: bytes) -> str | None:
     if b"/" not in facts.program:
-        found = [path for path in facts.paths if os.path.isfile(path)]
+        candidates = facts.candidates()
+        found = [path for path in candidates if os.path.isfile(path)]
         if not found:
-            return f"there is none in the {len(facts.paths)} directories of PATH"
+            return f"there is none in the {len(candidates)} directories of PATH"
         path = found[0]
     if not os.path.lexists(path):
         return None  # the errno says it all
@@ -266,8 +270,9 @@ def _no_format(_: ChildFacts, path: bytes) -> str | None:
 
 def _too_big(facts: ChildFacts, _: bytes) -> str | None:
     size = sum(map(len, facts.argv)) + len(facts.argv)
-    env_size = sum(map(len, facts.env)) + len(facts.env)
-    longest = max(map(len, (*facts.argv, *facts.env)), default=0)
+    variables = [len(name) + len(value) + 1 for name, value in facts.env.items()]
+    env_size = sum(variables) + len(variables)
+    longest = max(*map(len, facts.argv), *variables, 0)
     return f"arguments take {size} bytes, the environment {env_size}, the longest string {longest}"
 
 

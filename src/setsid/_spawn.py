@@ -14,19 +14,20 @@ from ._setup import ChildSetup
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Any
 
     from typing_extensions import Unpack
 
     from ._types import Environment, SetupFields, StrOrBytesPath
 
 _DEFAULT = ChildSetup()
-_DEFAULT_PATH = b"/bin:/usr/bin"  # what execvp takes where PATH is not set; os.defpath
 _new = ffi.new
+_NULL = ffi.NULL
 _CHILD = ffi.typeof("struct sid_child *")
 _sid_spawn = lib.sid_spawn
 _fsencode = os.fsencode
 _audit = sys.audit
-_ENCODING = (sys.getfilesystemencoding(), sys.getfilesystemencodeerrors())
+_ENCODING, _ERRORS = sys.getfilesystemencoding(), sys.getfilesystemencodeerrors()
 
 
 def spawn(
@@ -58,53 +59,51 @@ def spawn(
         setup = ChildSetup(**changes) if changes else _DEFAULT
     elif changes:
         setup = setup.replace(**changes)
-    program, arguments, count = _arguments(argv, executable)
-    environment = _own_environment() if env is None else _Environment(_encoded(env))
-    _audit("setsid.spawn", program if executable is None else executable, argv, setup.cwd, env)
-    if b"/" in program:
-        paths, path_count = program, 1
-    else:
-        candidates = _candidates(program, environment)
-        paths, path_count = b"\0".join(candidates), len(candidates)
-    plan = marshal(setup, SPAWN)
+    try:
+        arguments = "\0".join(argv).encode(_ENCODING, _ERRORS)  # type: ignore[arg-type]
+        count = len(argv)
+    except (TypeError, AttributeError):
+        arguments, count = _arguments(argv)
+    if isinstance(argv, str):
+        raise _no_sequence(argv)
+    if not count:
+        raise ValueError("argv is empty: it must name the program")
+    environment = _own_environment() if env is None else _Environment(env)
+    program = _NULL if executable is None else _program(executable)
+    _audit("setsid.spawn", argv[0] if executable is None else executable, argv, setup.cwd, env)
+    plan = setup.marshalled
+    if plan is None or plan.verb is not SPAWN or plan.files.named:
+        plan = marshal(setup, SPAWN)
     if dropped:
         reap_dropped()
     child = _new(_CHILD)
     # Made before the child: whatever a signal handler raises from here on, the child has an owner.
     process = Process(child, argv)
-    if (
-        _sid_spawn(plan.struct, paths, path_count, arguments, count, environment.block, environment.count, child)
-        < 0
-    ):
-        raise _failure(child.report, plan, program, paths, arguments, environment)
+    block = environment.block
+    if _sid_spawn(plan.struct, program, arguments, len(arguments), count, block, len(block), environment.count, child):
+        raise _failure(child.report, plan, program, arguments, environment)
     return process
 
 
-def _arguments(argv: Sequence[StrOrBytesPath], executable: StrOrBytesPath | None) -> tuple[bytes, bytes, int]:
-    """The program, and argv as one block of strings with their number."""
-    if type(argv) is not list and type(argv) is not tuple:
-        if isinstance(argv, (str, bytes)) or hasattr(argv, "__fspath__"):
-            what = type(argv).__name__
-            raise TypeError(f"argv must be a sequence of strings, not {what}; a command line is for sh to split")
-        argv = list(argv)
-    try:
-        block = "\0".join(argv).encode(*_ENCODING)  # type: ignore[arg-type]
-    except TypeError:  # not all are str
-        block = b"\0".join(map(_fsencode, argv))
-    count = block.count(b"\0") + 1
-    if count != len(argv):
-        raise ValueError("argv: embedded null byte" if argv else "argv is empty: it must name the program")
-    if executable is None:
-        return block.partition(b"\0")[0], block, count
-    return _joined("executable", [_fsencode(executable)]), block, count
+def _arguments(argv: Sequence[StrOrBytesPath]) -> tuple[bytes, int]:
+    """argv when it is not all str: a block of bytes with a NUL between the arguments, and their number."""
+    if isinstance(argv, bytes) or not hasattr(argv, "__getitem__"):
+        raise _no_sequence(argv)
+    arguments = [_fsencode(argument) for argument in argv]
+    return b"\0".join(arguments), len(arguments)
 
 
-def _joined(name: str, strings: list[bytes]) -> bytes:
-    """The strings with a NUL between them, in one object that no other thread can change while C reads it."""
-    joined = b"\0".join(strings)
-    if joined.count(b"\0") >= len(strings) > 0:
-        raise ValueError(f"{name}: embedded null byte")
-    return joined
+def _no_sequence(argv: object) -> TypeError:
+    return TypeError(
+        f"argv must be a sequence of strings, not {type(argv).__name__}; a command line is for sh to split"
+    )
+
+
+def _program(executable: StrOrBytesPath) -> bytes:
+    program = _fsencode(executable)
+    if b"\0" in program:
+        raise ValueError("executable: embedded null byte")
+    return program
 
 
 class _Environment:
@@ -112,18 +111,13 @@ class _Environment:
 
     __slots__ = ("block", "count", "variables")
 
-    def __init__(self, variables: dict[bytes, bytes]) -> None:
-        self.variables = variables
-        self.count = len(variables)
-        self.block = _joined("env", [name + b"=" + value for name, value in variables.items()])
-
-
-def _encoded(env: Environment) -> dict[bytes, bytes]:
-    variables = {_fsencode(name): _fsencode(value) for name, value in env.items()}
-    for name in variables:
-        if not name or b"=" in name:
-            raise ValueError(f"env: {name!r} is no name of an environment variable")
-    return variables
+    def __init__(self, env: Environment) -> None:
+        self.variables = {_fsencode(name): _fsencode(value) for name, value in env.items()}
+        for name in self.variables:
+            if not name or b"=" in name:
+                raise ValueError(f"env: {name!r} is no name of an environment variable")
+        self.count = len(self.variables)
+        self.block = b"\0".join([name + b"=" + value for name, value in self.variables.items()])
 
 
 _last_environment = _Environment({})
@@ -145,28 +139,22 @@ def _own_environment() -> _Environment:
     return last
 
 
-def _candidates(program: bytes, environment: _Environment) -> list[bytes]:
-    """Where execvp would look, in the child's PATH. An empty entry is the child's working directory."""
-    path = environment.variables.get(b"PATH", _DEFAULT_PATH)
-    return [directory + b"/" + program if directory else program for directory in path.split(b":")]
-
-
-def _failure(
-    report: object, plan: Plan, program: bytes, paths: bytes, arguments: bytes, environment: _Environment
-) -> OSError:
+def _failure(report: Any, plan: Plan, program: Any, arguments: bytes, environment: _Environment) -> Exception:
     from ._hints import ChildFacts
 
+    if not report.error:
+        return ValueError("embedded null byte in argv or env")
     setup = plan.setup
+    argv = arguments.split(b"\0")
     cwd = None if setup.cwd is None or isinstance(setup.cwd, int) else setup.cwd
+    name = argv[0] if program is _NULL else program
     facts = ChildFacts(
         group=plan.struct.process_group,
         moves=plan.moves,
-        program=program,
-        paths=paths.split(b"\0"),
-        argv=arguments.split(b"\0"),
-        env=environment.block.split(b"\0"),
+        program=name,
+        argv=argv,
+        env=environment.variables,
         cwd=None if cwd is None else _fsencode(cwd),
     )
-    call = report.call  # type: ignore[attr-defined]
-    filename = {lib.SID_CALL_EXECVE: os.fsdecode(program), lib.SID_CALL_CHDIR: cwd}.get(call)
+    filename = {lib.SID_CALL_EXECVE: os.fsdecode(name), lib.SID_CALL_CHDIR: cwd}.get(report.call)
     return child_error(report, facts, filename)

@@ -1,0 +1,73 @@
+# `make demo` and `make test` do all their own set-up: a virtual environment in .venv, and the package installed in it.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+C_FILES := $(wildcard csrc/*.c csrc/*/*.c)
+H_FILES := $(wildcard csrc/*.h csrc/*/*.h)
+PACKAGE_FILES := pyproject.toml setup.py csrc/ffibuild.py $(C_FILES) $(H_FILES) $(wildcard src/setsid/*)
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+CC ?= cc
+
+.PHONY: help demo test lint format bench clean
+help:
+	@echo "make demo    see what the package does"
+	@echo "make test    run the tests"
+	@echo "make lint    check style, types and warnings"
+	@echo "make format  put Python and C files into shape"
+	@echo "make bench   measure, and write benchmarks/results.json"
+	@echo "make clean   remove what the others made"
+
+demo: $(VENV)/installed
+	@$(BIN)/python examples/demo.py
+
+test: $(VENV)/test
+	$(BIN)/python -m pytest $(TESTS)
+
+lint: $(VENV)/lint $(VENV)/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/clang-format --dry-run --Werror $(C_FILES) $(H_FILES) benchmarks/*.c tests/native/*.c
+	$(BIN)/python wheels/compile_check.py
+
+format: $(VENV)/lint
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+	$(BIN)/clang-format -i $(C_FILES) $(H_FILES) benchmarks/*.c tests/native/*.c
+
+bench: $(VENV)/installed
+	$(BIN)/python benchmarks/bench.py $(BENCH)
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis src/*.egg-info
+
+# What pip would report with a traceback is said in a line.
+$(VENV)/made:
+	@command -v $(PYTHON) >/dev/null || { echo "setsid: $(PYTHON) is missing; install Python 3.10 or later" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+	    { echo "setsid: $(PYTHON) is older than 3.10; name a newer one: make PYTHON=python3.x ..." >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || \
+	    { echo "setsid: Python's venv is missing; install it (Debian: python3-venv)" >&2; exit 1; }
+	@command -v $(firstword $(CC)) >/dev/null || { echo "setsid: no C compiler; install one (Debian: gcc)" >&2; exit 1; }
+	@echo '#include <stdlib.h>' | $(CC) -E - >/dev/null 2>&1 || \
+	    { echo "setsid: the C library's headers are missing; install them (Debian: libc6-dev)" >&2; exit 1; }
+	@test -e "$$($(PYTHON) -c 'import sysconfig; print(sysconfig.get_path("include"))')/Python.h" || \
+	    { echo "setsid: Python's headers are missing; install them (Debian: python3-dev)" >&2; exit 1; }
+	@$(PYTHON) -m venv --clear $(VENV)
+	@$(PIP) install --upgrade "pip>=25.1" "setuptools>=77" "cffi>=2"
+	@touch $@
+
+# Not isolated, so that the objects stay in build/: the tests read the symbols of the child's.
+$(VENV)/installed: $(VENV)/made $(PACKAGE_FILES)
+	@rm -rf build
+	@$(PIP) install --no-build-isolation --no-deps --force-reinstall .
+	@touch $@
+
+$(VENV)/test: $(VENV)/installed pyproject.toml
+	@$(PIP) install --group test
+	@touch $@
+
+$(VENV)/lint: $(VENV)/made pyproject.toml
+	@$(PIP) install --group lint
+	@touch $@

@@ -1,0 +1,58 @@
+"""Fixtures, and the rule that a skip is a failure where every instrument is meant to be there."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+
+import pytest
+import support
+
+
+@pytest.fixture(params=list(support.WAYS))
+def way(request: pytest.FixtureRequest) -> str:
+    """Each way to make a child. Give it to `support.fresh`."""
+    return str(request.param)
+
+
+@pytest.fixture
+def forced_way(way: str) -> Iterator[str]:
+    """Each way to make a child, for children of the test process itself."""
+    support.force(way)
+    yield way
+    support.force(None)
+
+
+@pytest.fixture
+def need() -> Callable[..., str]:
+    """need("strace"): the program's path, or a skip that names it."""
+
+    def find(program: str) -> str:
+        path = shutil.which(program)
+        if path is None:
+            pytest.skip(f"{program} is not installed")
+        return path
+
+    return find
+
+
+@pytest.fixture
+def terminal() -> Iterator[tuple[int, int]]:
+    """A pseudo-terminal: (manager, terminal) file descriptors."""
+    manager, terminal = os.openpty()
+    yield manager, terminal
+    for fd in manager, terminal:
+        try:
+            os.close(fd)
+        except OSError:  # the test has closed it
+            pass
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    report = yield
+    if report.skipped and not hasattr(report, "wasxfail") and os.environ.get("SETSID_TEST_ALL") == "1":
+        report.outcome = "failed"
+        report.longrepr = f"SETSID_TEST_ALL=1, but skipped: {report.longrepr}"
+    return report

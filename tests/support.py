@@ -1,0 +1,122 @@
+"""What the tests share. Helper processes import it too, so it needs nothing but setsid."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from setsid._native import lib
+
+WAYS = {"clone3": lib.SID_WAY_CLONE3, "clone": lib.SID_WAY_CLONE, "page": lib.SID_WAY_PAGE, "fork": lib.SID_WAY_FORK}
+TESTS = Path(__file__).resolve().parent
+
+
+def force(way: str | None, *, hide_pidfd: bool = False) -> None:
+    """Make every child of this process in one way. The tests' private switch."""
+    assert lib.sid_force(WAYS[way] if way else lib.SID_WAY_PROBE, hide_pidfd) == 0
+
+
+def fresh(
+    source: str,
+    *args: object,
+    way: str | None = None,
+    hide_pidfd: bool = False,
+    wrapper: tuple[str, ...] = (),
+    timeout: float = 120,
+    stdin: int = subprocess.DEVNULL,
+    env: dict[str, str] | None = None,
+    check: bool = True,
+) -> subprocess.CompletedProcess[str]:
+    """Run Python source in a process and a session of its own, with this module's names and `sys.argv[1:] == args`.
+
+    `wrapper` is a command to run it under, as strace. Warnings are errors there. Fails if the helper does.
+    """
+    prelude = (
+        f"import sys; sys.path.insert(0, {str(TESTS)!r})\n"
+        "import errno, os, signal, time, setsid\n"
+        "from support import *\n"
+        f"force({way!r}, hide_pidfd={hide_pidfd!r})\n"
+    )
+    result = subprocess.run(
+        [*wrapper, sys.executable, "-X", "dev", "-W", "error", "-c", prelude + source, *map(str, args)],
+        stdin=stdin,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        env=env,
+        start_new_session=True,
+        check=False,
+    )
+    if check:
+        assert result.returncode == 0, f"exit status {result.returncode}\n{result.stdout}\n{result.stderr}"
+    return result
+
+
+def open_fds() -> dict[int, str]:
+    """This process's open file descriptors and what they are."""
+    fds = {}
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            fds[int(name)] = os.readlink(f"/proc/self/fd/{name}")
+        except FileNotFoundError:  # the listing's own
+            continue
+    return fds
+
+
+def children() -> list[int]:
+    """This process's children, zombies included."""
+    pids: list[int] = []
+    for task in os.listdir("/proc/self/task"):
+        with open(f"/proc/self/task/{task}/children") as file:
+            pids += map(int, file.read().split())
+    return sorted(pids)
+
+
+def status(pid: int | str = "self") -> dict[str, str]:
+    """/proc/PID/status."""
+    with open(f"/proc/{pid}/status") as file:
+        return dict((key, value.strip()) for key, _, value in (line.partition(":") for line in file))
+
+
+def signal_set(field: str, pid: int | str = "self") -> set[int]:
+    """A field of /proc/PID/status (SigBlk, SigIgn, SigCgt) as signal numbers."""
+    bits = int(status(pid)[field], 16)
+    return {number + 1 for number in range(64) if bits >> number & 1}
+
+
+def session_of(pid: int) -> dict[str, int]:
+    """ppid, pgid, sid, tty_nr and tpgid of a process, from /proc/PID/stat."""
+    with open(f"/proc/{pid}/stat", "rb") as file:
+        fields = file.read().rsplit(b")", 1)[1].split()
+    return dict(zip(("ppid", "pgid", "sid", "tty", "tpgid"), map(int, fields[1:6]), strict=True))
+
+
+@contextmanager
+def nothing_left() -> Iterator[None]:
+    """Fails if the block leaves a child, a file descriptor or a changed signal mask behind."""
+    import gc
+
+    before = open_fds(), children(), status()["SigBlk"]
+    yield
+    gc.collect()
+    assert (open_fds(), children(), status()["SigBlk"]) == before
+
+
+def spawn_text(argv: list[str], **changes: object) -> str:
+    """Spawn a program and return what it writes to its stdout."""
+    import setsid
+
+    reader, writer = os.pipe()
+    try:
+        process = setsid.spawn(argv, stdout=writer, **changes)  # type: ignore[arg-type]
+    finally:
+        os.close(writer)
+    with open(reader) as file:
+        text = file.read()
+    process.wait()
+    process.close()
+    return text
