@@ -15,6 +15,7 @@ class BuildExt(build_ext):
     """Says for which version the limited API is: cffi defines Py_LIMITED_API bare, which means 3.2."""
 
     def build_extension(self, ext):
+        """Build one extension, for the limited API where there is one."""
         if ABI3:
             ext.define_macros.append(("Py_LIMITED_API", "0x030A0000"))
         else:

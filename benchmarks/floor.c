@@ -1,5 +1,5 @@
 /* The floor: what the work itself costs, with no package around it. Loaded into the benchmark's own process. */
-#define _GNU_SOURCE
+#define _GNU_SOURCE /* vfork */
 #include <sys/wait.h>
 #include <unistd.h>
 

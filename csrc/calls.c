@@ -84,11 +84,6 @@ uint64_t sid_python_ignored_signals(void)
     return (uint64_t)1 << (SIGPIPE - 1) | (uint64_t)1 << (SIGXFSZ - 1);
 }
 
-int sid_signal_group(int pgid, int signal)
-{
-    return pgid > 1 ? checked(kill(-pgid, signal)) : -EINVAL;
-}
-
 int sid_signal_pidfd(int pidfd, int signal)
 {
     return sidos_signal_pidfd(pidfd, signal);

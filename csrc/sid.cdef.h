@@ -108,11 +108,11 @@ struct sid_child {
     int pidfd; /* -1 where the kernel has none */
     int owner; /* the process whose child it is */
     int leads_session;
-    int open;   /* somebody holds it; 0 when the spawn failed too */
-    int refs;   /* users of pidfd; the last one closes it */
-    int lock;   /* held while the child is reaped or signalled by number */
-    int ended;  /* returncode is known */
-    int reaped; /* it is no longer our zombie */
+    int open;       /* somebody holds it; 0 when the spawn failed too */
+    int refs;       /* users of pidfd; the last one closes it */
+    int lock;       /* held while the child is reaped or signalled by number */
+    int ended;      /* returncode is known */
+    int reaped;     /* it is no longer our zombie */
     int returncode; /* its exit status, or -n if signal n ended it */
     int dumped;     /* it left a core dump */
     int has_usage;
@@ -149,8 +149,6 @@ int sid_fd_flags(int fd);
 int sid_is_terminal(int fd);
 /* The bits of the signals that Python ignores at its start: SIGPIPE and SIGXFSZ. signal(7) */
 uint64_t sid_python_ignored_signals(void);
-/* Sends `signal` to every member of group `pgid` (> 1); 0. kill(2) */
-int sid_signal_group(int pgid, int signal);
 
 /* procs.c: the processes of a session or a process group. */
 
@@ -189,6 +187,9 @@ int sid_reap(struct sid_child *child);
 int sid_wait_change(struct sid_child *child, int64_t timeout);
 /* Sends a signal to the child, never to a process that got its pid later; 0. pidfd_send_signal(2) */
 int sid_signal_child(struct sid_child *child, int signal);
+/* Sends a signal to the child's process group while the child is not reaped, so that the group's number is its own; 0,
+   or 1 if that is the caller's own group, which is spared. kill(2) */
+int sid_signal_group(struct sid_child *child, int signal);
 /* Notes the wait status of a child that somebody else has reaped; 0 */
 int sid_reaped_elsewhere(struct sid_child *child, int status);
 /* Lets go of an open child: 1 if it must still be reaped (by sid_reap, then sid_forget), else 0. */

@@ -295,3 +295,27 @@ int sid_signal_child(struct sid_child *child, int signal)
     release(child);
     return result;
 }
+
+static int signal_group_locked(const struct sid_child *child, int signal)
+{
+    pid_t group = is_set(&child->reaped) ? 0 : getpgid(child->pid);
+
+    if (group <= 1)
+        return -ESRCH;
+    if (group == getpgrp())
+        return 1;
+    return kill(-group, signal) < 0 ? -errno : 0;
+}
+
+int sid_signal_group(struct sid_child *child, int signal)
+{
+    int result = hold_open(child);
+
+    if (result < 0)
+        return result;
+    lock(child);
+    result = signal_group_locked(child, signal);
+    unlock(child);
+    release(child);
+    return result;
+}

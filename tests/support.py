@@ -79,7 +79,7 @@ def children() -> list[int]:
 def status(pid: int | str = "self") -> dict[str, str]:
     """/proc/PID/status."""
     with open(f"/proc/{pid}/status") as file:
-        return dict((key, value.strip()) for key, _, value in (line.partition(":") for line in file))
+        return {key: value.strip() for key, _, value in (line.partition(":") for line in file)}
 
 
 def signal_set(field: str, pid: int | str = "self") -> set[int]:

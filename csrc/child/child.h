@@ -14,11 +14,11 @@ struct sidch_job {
     int path_count;
     char *const *argv;
     char *const *envp;
-    int *scratch;          /* move_count ints: where each source has been lifted to */
-    uint64_t parent_mask;  /* the caller's signal mask before all were blocked */
-    int handlers_reset;    /* the kernel has reset caught signals already */
+    int *scratch;              /* move_count ints: where each source has been lifted to */
+    uint64_t parent_mask;      /* the caller's signal mask before all were blocked */
+    int handlers_reset;        /* the kernel has reset caught signals already */
     struct sid_report *report; /* where the parent reads it, if report_fd is -1 */
-    int report_fd;         /* else it is written here */
+    int report_fd;             /* else it is written here */
 };
 
 /* What one step finds out and a later one needs. */

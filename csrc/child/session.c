@@ -36,8 +36,9 @@ int sidch_ctty(struct sidch_state *state)
         return release(state);
     if (plan->ctty < 0)
         return 0;
-    return ioctl(plan->ctty, TIOCSCTTY, plan->steal_ctty ? 1 : 0) < 0 ? sidch_fail(state, SID_CALL_TIOCSCTTY, plan->ctty)
-                                                                       : 0;
+    return ioctl(plan->ctty, TIOCSCTTY, plan->steal_ctty ? 1 : 0) < 0
+               ? sidch_fail(state, SID_CALL_TIOCSCTTY, plan->ctty)
+               : 0;
 }
 
 /* SIGTTOU is blocked with all the others, so this can't stop a child in the background. */

@@ -64,7 +64,9 @@ int sidos_status_of_reaped(int pidfd, int *status)
     const uint64_t exit_known = 1U << 3;
     struct pidfd_info info = {.mask = exit_known};
 
-    if (pidfd < 0 || ioctl(pidfd, _IOWR(0xFF, 11, struct pidfd_info), &info) < 0 || !(info.mask & exit_known))
+    if (pidfd < 0 || syscall(SYS_ioctl, pidfd, _IOWR(0xFF, 11, struct pidfd_info), &info) < 0)
+        return -1; /* raw, since the libcs differ in the type of a request */
+    if (!(info.mask & exit_known))
         return -1;
     *status = info.exit_code;
     return 0;
@@ -77,10 +79,22 @@ static int64_t microseconds(const struct timeval *time)
 
 static void copy_usage(int64_t *to, const struct rusage *from)
 {
-    const int64_t usage[16] = {
-        microseconds(&from->ru_utime), microseconds(&from->ru_stime), from->ru_maxrss, from->ru_ixrss, from->ru_idrss,
-        from->ru_isrss, from->ru_minflt, from->ru_majflt, from->ru_nswap, from->ru_inblock, from->ru_oublock,
-        from->ru_msgsnd, from->ru_msgrcv, from->ru_nsignals, from->ru_nvcsw, from->ru_nivcsw};
+    const int64_t usage[16] = {microseconds(&from->ru_utime),
+                               microseconds(&from->ru_stime),
+                               from->ru_maxrss,
+                               from->ru_ixrss,
+                               from->ru_idrss,
+                               from->ru_isrss,
+                               from->ru_minflt,
+                               from->ru_majflt,
+                               from->ru_nswap,
+                               from->ru_inblock,
+                               from->ru_oublock,
+                               from->ru_msgsnd,
+                               from->ru_msgrcv,
+                               from->ru_nsignals,
+                               from->ru_nvcsw,
+                               from->ru_nivcsw};
 
     memcpy(to, usage, sizeof usage);
 }

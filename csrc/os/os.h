@@ -8,8 +8,8 @@
 struct sidos_start {
     int (*main)(void *); /* the child's function; never returns */
     void *argument;
-    int way; /* SID_WAY_CLONE3, _CLONE or, for a copy of the memory, _PAGE (vfork) or _FORK */
-    int pidfd;           /* out; -1: none */
+    int way;   /* SID_WAY_CLONE3, _CLONE or, for a copy of the memory, _PAGE (vfork) or _FORK */
+    int pidfd; /* out; -1: none */
 };
 
 /* Makes a child that calls start->main; its pid. */

@@ -85,10 +85,10 @@ def getpgid(pid: int = 0) -> int:
 
 
 def tcgetsid(fd: int | HasFileno) -> int:
-    """The session whose controlling terminal `fd` (a file descriptor or a file) is, 0 when it has none (the manager
-    side of a pseudo-terminal may be asked so).
+    """The session whose controlling terminal `fd` (a file descriptor or a file) is; 0 for one of another pid namespace.
 
-    Raises SystemCallError: ENOTTY when `fd` is no terminal or not the caller's controlling one, EBADF.
+    On Linux the manager side of a pseudo-terminal may be asked by anybody. Raises SystemCallError: ENOTTY when `fd` is
+    no terminal, not the caller's controlling one, or (the manager side) no session's; EBADF.
     tcgetsid(3), POSIX tcgetsid().
     """
     fd = as_fd(fd)

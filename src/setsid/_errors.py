@@ -6,7 +6,10 @@ import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from ._enums import Stage
+    from ._hints import ChildFacts
 
 # By enum sid_call of csrc/sid.cdef.h.
 CALLS = (
@@ -114,30 +117,23 @@ SystemCallError.__module__ = "setsid"
 
 def error(result: int, call: str, *facts: object, filename: str | bytes | None = None) -> SystemCallError:
     """The exception for `result` (-errno) of `call`; `facts` are what the hint for that call needs."""
-    return SystemCallError(-result, call, hint=_hint(-result, call, facts), filename=filename)
+    return SystemCallError(-result, call, hint=_hint("call_hint", -result, call, *facts), filename=filename)
 
 
-def child_error(report: object, facts: object, filename: str | bytes | None) -> SystemCallError:
-    """The exception for a child's (or its making's) `struct sid_report`; `facts` is a `_hints.ChildFacts`."""
+def child_error(report: Any, facts: ChildFacts, filename: str | bytes | None) -> SystemCallError:
+    """The exception for the `struct sid_report` of a child, or of the attempt to make one."""
     from ._enums import STAGES
 
-    call = CALLS[report.call]  # type: ignore[attr-defined]
-    errno = report.error  # type: ignore[attr-defined]
-    hint = _hint(errno, call, (facts, report.detail), in_child=True)  # type: ignore[attr-defined]
-    return SystemCallError(
-        errno,
-        call,
-        stage=STAGES[report.stage],  # type: ignore[attr-defined]
-        hint=hint,
-        filename=filename,
-    )
+    call = CALLS[report.call]
+    hint = _hint("child_hint", report.error, call, facts, report.detail)
+    return SystemCallError(report.error, call, stage=STAGES[report.stage], hint=hint, filename=filename)
 
 
-def _hint(errno: int, call: str, facts: tuple[object, ...], *, in_child: bool = False) -> str | None:
+def _hint(lookup: str, *facts: object) -> str | None:
     """A hint is a courtesy: whatever goes wrong in looking it up, the error itself must come through."""
     try:
         from . import _hints
 
-        return (_hints.child_hint if in_child else _hints.call_hint)(errno, call, *facts)
-    except Exception:  # noqa: BLE001 - see above
+        return getattr(_hints, lookup)(*facts)  # type: ignore[no-any-return]
+    except Exception:
         return None

@@ -119,6 +119,8 @@ def _terminal(errno: int, fd: int, *_: object) -> str | None:
         return None
     if not os.isatty(fd):
         return f"file descriptor {fd} is not a terminal"
+    if _is_manager(fd):
+        return None if lib.sid_tcgetsid(fd) > 0 else f"no session has the terminal of file descriptor {fd}"
     name, own = _tty_name(fd), _procfs.Stat(os.getpid()).tty
     if own == 0:
         return f"the caller has no controlling terminal, so {name} is not it"
@@ -135,6 +137,11 @@ def _tcsetpgrp(errno: int, fd: int, pgid: int) -> str | None:
 
 def _bad_fd(fd: int) -> str | None:
     return f"file descriptor {fd} is not open" if lib.sid_fd_flags(fd) == -codes.EBADF else None
+
+
+def _is_manager(fd: int) -> bool:
+    """Whether `fd` is the manager side of a pseudo-terminal, which every session may ask of its other side."""
+    return os.major(os.fstat(fd).st_rdev) == 5 and os.minor(os.fstat(fd).st_rdev) == 2  # /dev/ptmx
 
 
 def _tty_name(fd: int) -> str:

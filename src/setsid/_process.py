@@ -70,7 +70,7 @@ class Process:
     @property
     def pid(self) -> int:
         """The process id."""
-        return self._child.pid  # type: ignore[no-any-return]
+        return int(self._child.pid)
 
     # -- how it ended
 
@@ -78,7 +78,7 @@ class Process:
     def returncode(self) -> int | None:
         """The exit status, or -n when signal n ended it, or None as long as nobody has waited for it."""
         child = self._child
-        return child.returncode if child.ended else None  # type: ignore[no-any-return]
+        return child.returncode if child.ended else None
 
     @property
     def core_dumped(self) -> bool:
@@ -214,14 +214,14 @@ class Process:
         Raises ValueError when that is the caller's own group; SystemCallError: ESRCH once the child has been reaped,
         since the group's number may be another's by then; EPERM, EINVAL. kill(2)
         """
-        signal = signal.__index__()
-        self._check_open()
-        if self._child.reaped:
-            raise SystemCallError(errno.ESRCH, "kill", hint=f"process {self.pid} has been reaped, its group may be gone")
-        pgid = lib.sid_getpgid(self.pid)
-        if pgid == lib.sid_getpgid(0):
-            raise ValueError(f"process {self.pid} is in the caller's own process group, {pgid}")
-        result = pgid if pgid < 0 else lib.sid_signal_group(pgid, signal)
+        result = lib.sid_signal_group(self._child, signal.__index__())
+        if result == 1:
+            raise ValueError(f"process {self.pid} is in the caller's own process group, {os.getpgrp()}")
+        if result == -errno.EBADF:
+            raise self._closed_error()
+        if result == -errno.ESRCH and self._child.reaped:
+            hint = f"process {self.pid} has been reaped, so its group's number may be another's"
+            raise SystemCallError(errno.ESRCH, "kill", hint=hint)
         if result < 0:
             raise error(result, "kill")
 

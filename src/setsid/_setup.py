@@ -216,6 +216,7 @@ class ChildSetup:
 
     __slots__ = (*FIELDS, "marshalled")
 
+    marshalled: Any  # _marshal's, which keeps its work here
     process_group: NewSession | Inherit | int | None
     ctty: FileLike | None
     steal_ctty: bool | None
@@ -324,7 +325,9 @@ def _check_conflicts(setup: ChildSetup) -> None:
     if setup.release_ctty and setup.ctty is not None:
         raise ValueError("ctty and release_ctty can't go together")
     if setup.release_ctty and setup.foreground_tty is not None:
-        raise ValueError("release_ctty and foreground_tty can't go together: only a controlling terminal has a foreground")
+        raise ValueError(
+            "release_ctty and foreground_tty can't go together: only a controlling terminal has a foreground"
+        )
     both = (setup.default_signals or frozenset()) & (setup.ignore_signals or frozenset())
     if both:
         raise ValueError(f"default_signals and ignore_signals both name {', '.join(map(str, sorted(both)))}")

@@ -1,0 +1,5 @@
+/* A program that only exits, with libc. */
+int main(void)
+{
+    return 0;
+}
