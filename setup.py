@@ -3,7 +3,7 @@
 import sys
 import sysconfig
 
-from setuptools import setup
+from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 # PyPy has no limited API, and free-threaded CPython none before 3.15.
@@ -14,7 +14,7 @@ ABI3 = sys.implementation.name == "cpython" and not (FREE_THREADED and sys.versi
 class BuildExt(build_ext):
     """Says for which version the limited API is: cffi defines Py_LIMITED_API bare, which means 3.2."""
 
-    def build_extension(self, ext):
+    def build_extension(self, ext: Extension) -> None:
         """Build one extension, for the limited API where there is one."""
         if ABI3:
             ext.define_macros.append(("Py_LIMITED_API", "0x030A0000"))

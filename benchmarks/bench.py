@@ -22,7 +22,9 @@ def main(names: list[str]) -> int:
         print(f"there is no case {', '.join(sorted(unknown))}; there are {', '.join(CASES)}", file=sys.stderr)
         return 2
     pin()
-    machine = f"{platform.python_implementation()} {platform.python_version()}, {platform.system()} {platform.release()}"
+    machine = (
+        f"{platform.python_implementation()} {platform.python_version()}, {platform.system()} {platform.release()}"
+    )
     print(f"{machine}, {platform.machine()}, CPU {os.sched_getaffinity(0)}\n")
     rows = []
     for name in names or CASES:

@@ -9,13 +9,17 @@ import statistics
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import programs
 from measure import interleaved
 
 import setsid
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class Row(NamedTuple):
@@ -38,6 +42,10 @@ def at_least(case: str, figure: float, goal: float, unit: str = "x") -> Row:
     return Row(case, figure, unit, f">= {goal:g}", figure >= goal)
 
 
+def _spawn(argv: list[str]) -> None:
+    setsid.spawn(argv).wait()
+
+
 def spawn_against_floor() -> list[Row]:
     """Spawn + wait against vfork + setsid + execve + waitpid in C, in this process with this environment."""
     floor = programs.floor().floor_run
@@ -45,7 +53,7 @@ def spawn_against_floor() -> list[Row]:
     for name, path, goal in (("no libc", programs.bare(), 1.15), ("static libc", programs.with_libc(), 1.05)):
         argv, encoded = [path], os.fsencode(path)
         times = interleaved(
-            {"floor": lambda path=encoded: floor(path), "spawn": lambda argv=argv: setsid.spawn(argv).wait()},  # type: ignore[misc]
+            {"floor": partial(floor, encoded), "spawn": partial(_spawn, argv)},
             2000,
         )
         rows.append(Row(f"floor, {name}", times["floor"] * 1e6, "us"))
@@ -78,47 +86,79 @@ def spawn_against_popen() -> list[Row]:
     ]
 
 
+_PRELUDE = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+
+
 def _in_process(source: str, *args: object) -> dict[str, float]:
     """Run a measurement in a process of its own; what it prints as JSON."""
-    prelude = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
-    done = subprocess.run(
-        [sys.executable, "-c", prelude + source, *map(str, args)], stdout=subprocess.PIPE, text=True, check=True
-    )
+    command = [sys.executable, "-c", _PRELUDE + source, *map(str, args)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     result: dict[str, float] = json.loads(done.stdout)
     return result
 
 
+# Says how long it took for each line that it reads: so several parents can be measured in turn.
 _SIZED = """
-import json, os, subprocess, time
-from measure import interleaved
+import json, mmap, os, subprocess
+from measure import interleaved, pin
 import setsid
-argv, megabytes, preexec = [sys.argv[1]], int(sys.argv[2]), int(sys.argv[3])
-ballast = bytearray(megabytes << 20)
-ballast[::4096] = b"x" * len(ballast[::4096])
-cases = {"spawn": lambda: setsid.spawn(argv).wait()}
-times = interleaved(cases, 500)
-if preexec:
-    times |= interleaved(
-        {**cases, "preexec": lambda: subprocess.Popen(argv, preexec_fn=os.setsid).wait()}, preexec)
-print(json.dumps(times))
+pin()
+argv, size = [sys.argv[1]], int(sys.argv[2]) << 20
+ballast = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+ballast.madvise(mmap.MADV_NOHUGEPAGE)  # small pages, as the heap of a grown program has
+for offset in range(0, size, 4096):
+    ballast[offset] = 1
+cases = {
+    "spawn": lambda: setsid.spawn(argv).wait(),
+    "preexec": lambda: subprocess.Popen(argv, preexec_fn=os.setsid).wait(),
+}
+print("ready", flush=True)
+for line in sys.stdin:
+    name, rounds = line.split()
+    print(interleaved({name: cases[name]}, int(rounds))[name], flush=True)
 """
 
 
+class _Parent:
+    """A process of a certain size that spawns programs when told."""
+
+    def __init__(self, megabytes: int) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", _PRELUDE + _SIZED, programs.bare(), str(megabytes)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self._line()
+
+    def _line(self) -> str:
+        assert self._process.stdout is not None
+        return self._process.stdout.readline()
+
+    def measure(self, case: str, rounds: int) -> float:
+        assert self._process.stdin is not None
+        print(case, rounds, file=self._process.stdin, flush=True)
+        return float(self._line())
+
+    def close(self) -> None:
+        self._process.communicate()
+
+
 def parents_size() -> list[Row]:
-    """Whether the parent's resident memory matters."""
-    path = programs.bare()
-    runs: dict[int, list[float]] = {10: [], 1024: [], 4096: []}
-    preexec = 0.0
-    for round_ in range(5):
-        for size, times in runs.items():
-            result = _in_process(_SIZED, path, size, 15 if size == 1024 and round_ == 0 else 0)
-            times.append(result["spawn"])
-            preexec = preexec or result.get("preexec", 0.0) / result["spawn"]
-    base = statistics.median(runs[10])
+    """Whether the parent's resident memory matters. Three parents, measured in turn."""
+    parents = {size: _Parent(size) for size in (10, 1024, 4096)}
+    times: dict[int, list[float]] = {size: [] for size in parents}
+    for _ in range(40):
+        for size, parent in parents.items():
+            times[size].append(parent.measure("spawn", 25))
+    small, large, huge = (statistics.median(times[size]) for size in parents)
+    ratios = [parents[1024].measure("preexec", 5) / parents[1024].measure("spawn", 25) for _ in range(5)]
+    for parent in parents.values():
+        parent.close()
     return [
-        at_least("Popen(preexec_fn=os.setsid) / spawn, 1 GB parent", preexec, 200),
-        at_most("spawn, 1 GB parent / 10 MB parent", statistics.median(runs[1024]) / base, 1.05),
-        at_most("spawn, 4 GB parent / 10 MB parent", statistics.median(runs[4096]) / base, 1.05),
+        at_least("Popen(preexec_fn=os.setsid) / spawn, 1 GB parent", statistics.median(ratios), 200),
+        at_most("spawn, 1 GB parent / 10 MB parent", large / small, 1.05),
+        at_most("spawn, 4 GB parent / 10 MB parent", huge / small, 1.05),
     ]
 
 
@@ -154,9 +194,7 @@ def wait_with_timeout() -> list[Row]:
         for name, late in delays.items():
             argv = [path, str(choice.randrange(20_000, 160_000))]
             reader, writer = os.pipe()
-            process = (
-                setsid.spawn(argv, stdout=writer) if name == "setsid" else subprocess.Popen(argv, stdout=writer)
-            )
+            process = setsid.spawn(argv, stdout=writer) if name == "setsid" else subprocess.Popen(argv, stdout=writer)
             process.wait(timeout=60)
             now = time.monotonic_ns()
             os.close(writer)
@@ -168,28 +206,31 @@ def wait_with_timeout() -> list[Row]:
     ]
 
 
-def _thousand(call: object, *args: object) -> object:
+def _thousand(call: Callable[[int], object], argument: int) -> Callable[[], None]:
     def run() -> None:
         for _ in range(1000):
-            call(*args)  # type: ignore[operator]
+            call(argument)
 
     return run
 
 
 def calls() -> list[Row]:
-    """The calls against those of `os`."""
+    """The calls against those of `os`, on a terminal that a session has."""
     manager, terminal = os.openpty()
+    shell = setsid.spawn(["cat"], setsid.ChildSetup.on_terminal(terminal))
     times = interleaved(
         {
-            "os.getsid": _thousand(os.getsid, 0),  # type: ignore[dict-item]
-            "getsid": _thousand(setsid.getsid, 0),  # type: ignore[dict-item]
-            "getpgid": _thousand(setsid.getpgid, 0),  # type: ignore[dict-item]
-            "tcgetsid": _thousand(setsid.tcgetsid, manager),  # type: ignore[dict-item]
-            "os.tcgetpgrp": _thousand(os.tcgetpgrp, manager),  # type: ignore[dict-item]
-            "tcgetpgrp": _thousand(setsid.tcgetpgrp, manager),  # type: ignore[dict-item]
+            "os.getsid": _thousand(os.getsid, 0),
+            "getsid": _thousand(setsid.getsid, 0),
+            "getpgid": _thousand(setsid.getpgid, 0),
+            "tcgetsid": _thousand(setsid.tcgetsid, manager),
+            "os.tcgetpgrp": _thousand(os.tcgetpgrp, manager),
+            "tcgetpgrp": _thousand(setsid.tcgetpgrp, manager),
         },
         100,
     )
+    shell.end()
+    shell.close()
     os.close(manager)
     os.close(terminal)
     return [

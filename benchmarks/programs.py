@@ -21,9 +21,9 @@ def _directory() -> tempfile.TemporaryDirectory[str]:
 
 @cache
 def program(name: str, *flags: str) -> str:
-    """The path of programs/`name`.c, compiled statically: the dynamic linker's time would hide what is measured."""
+    """The path of c/`name`.c, compiled statically: the dynamic linker's time would hide what is measured."""
     path = os.path.join(_directory().name, name)
-    source = HERE / "programs" / f"{name}.c"
+    source = HERE / "c" / f"{name}.c"
     done = subprocess.run([CC, "-O2", "-static", *flags, "-o", path, str(source)], capture_output=True, text=True)
     if done.returncode:
         sys.exit(f"setsid: can't compile {source.name} statically (is libc's static library there?)\n{done.stderr}")

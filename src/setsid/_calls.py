@@ -44,7 +44,7 @@ def setsid() -> int:
     sid = lib.sid_setsid()
     if sid < 0:
         raise error(sid, "setsid")
-    return int(sid)
+    return sid
 
 
 def getsid(pid: int = 0) -> int:
@@ -54,10 +54,12 @@ def getsid(pid: int = 0) -> int:
     Raises SystemCallError: ESRCH when there is no such process. TypeError and OverflowError for what is no pid.
     getsid(2), POSIX getsid().
     """
-    sid = _getsid(pid if type(pid) is int else _as_int(pid, "pid"))
+    if type(pid) is not int:
+        pid = _as_int(pid, "pid")
+    sid = _getsid(pid)
     if sid < 0:
         raise error(sid, "getsid", pid)
-    return sid  # type: ignore[no-any-return]
+    return sid
 
 
 def setpgid(pid: int = 0, pgid: int = 0) -> None:
@@ -78,10 +80,12 @@ def getpgid(pid: int = 0) -> int:
 
     Raises SystemCallError: ESRCH when there is no such process. getpgid(2), POSIX getpgid().
     """
-    pgid = _getpgid(pid if type(pid) is int else _as_int(pid, "pid"))
+    if type(pid) is not int:
+        pid = _as_int(pid, "pid")
+    pgid = _getpgid(pid)
     if pgid < 0:
         raise error(pgid, "getpgid", pid)
-    return pgid  # type: ignore[no-any-return]
+    return pgid
 
 
 def tcgetsid(fd: int | HasFileno) -> int:
@@ -91,11 +95,12 @@ def tcgetsid(fd: int | HasFileno) -> int:
     no terminal, not the caller's controlling one, or (the manager side) no session's; EBADF.
     tcgetsid(3), POSIX tcgetsid().
     """
-    fd = as_fd(fd)
+    if type(fd) is not int:
+        fd = as_fd(fd)
     sid = lib.sid_tcgetsid(fd)
     if sid < 0:
         raise error(sid, "tcgetsid", fd)
-    return int(sid)
+    return sid
 
 
 def tcgetpgrp(fd: int | HasFileno) -> int:
@@ -104,11 +109,12 @@ def tcgetpgrp(fd: int | HasFileno) -> int:
     Raises SystemCallError: ENOTTY when `fd` is no terminal or not the caller's controlling one, EBADF.
     tcgetpgrp(3), POSIX tcgetpgrp().
     """
-    fd = as_fd(fd)
+    if type(fd) is not int:
+        fd = as_fd(fd)
     pgid = lib.sid_tcgetpgrp(fd)
     if pgid < 0:
         raise error(pgid, "tcgetpgrp", fd)
-    return int(pgid)
+    return pgid
 
 
 def tcsetpgrp(fd: int | HasFileno, pgid: int) -> None:
@@ -132,7 +138,8 @@ def acquire_ctty(fd: int | HasFileno, *, steal: bool = False) -> None:
     Raises SystemCallError: EPERM when the caller is no session leader, has a controlling terminal, the terminal is
     another session's, or `fd` is open for writing only; ENOTTY, EBADF. ioctl_tty(2), TIOCSCTTY.
     """
-    fd = as_fd(fd)
+    if type(fd) is not int:
+        fd = as_fd(fd)
     result = lib.sid_acquire_ctty(fd, bool(steal))
     if result < 0:
         raise error(result, "ioctl(TIOCSCTTY)", fd)
@@ -145,7 +152,8 @@ def release_ctty(fd: int | HasFileno) -> None:
     SIGHUP and SIGCONT. Raises SystemCallError: ENOTTY when `fd` is not the controlling terminal, EBADF.
     ioctl_tty(2), TIOCNOTTY.
     """
-    fd = as_fd(fd)
+    if type(fd) is not int:
+        fd = as_fd(fd)
     result = lib.sid_release_ctty(fd)
     if result < 0:
         raise error(result, "ioctl(TIOCNOTTY)", fd)

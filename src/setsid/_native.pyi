@@ -1,6 +1,105 @@
-"""Types of the cffi module. What `lib` holds is declared in csrc/sid.cdef.h."""
+"""Types of the cffi module: what csrc/sid.cdef.h declares."""
 
-from typing import Any
+from typing import Any, Final, Protocol
 
-lib: Any
+class _Report(Protocol):
+    stage: int
+    call: int
+    error: int
+    detail: int
+    stops: int
+
+class _Child(Protocol):
+    pid: int
+    pidfd: int
+    owner: int
+    leads_session: int
+    open: int
+    ended: int
+    reaped: int
+    returncode: int
+    dumped: int
+    has_usage: int
+    usage: Any
+    report: _Report
+
+class _Lib:
+    SID_CALL_CHDIR: Final[int]
+    SID_CALL_EXECVE: Final[int]
+    SID_GROUP_INHERIT: Final[int]
+    SID_GROUP_NEW_SESSION: Final[int]
+    SID_SCOPE_GROUP: Final[int]
+    SID_SCOPE_SESSION: Final[int]
+    SID_SOURCE_DEVNULL: Final[int]
+    SID_WAY_PROBE: Final[int]
+    SID_WAY_CLONE3: Final[int]
+    SID_WAY_CLONE: Final[int]
+    SID_WAY_PAGE: Final[int]
+    SID_WAY_FORK: Final[int]
+
+    @staticmethod
+    def sid_setsid() -> int: ...
+    @staticmethod
+    def sid_getsid(pid: int, /) -> int: ...
+    @staticmethod
+    def sid_setpgid(pid: int, pgid: int, /) -> int: ...
+    @staticmethod
+    def sid_getpgid(pid: int, /) -> int: ...
+    @staticmethod
+    def sid_tcgetsid(fd: int, /) -> int: ...
+    @staticmethod
+    def sid_tcgetpgrp(fd: int, /) -> int: ...
+    @staticmethod
+    def sid_tcsetpgrp(fd: int, pgid: int, /) -> int: ...
+    @staticmethod
+    def sid_acquire_ctty(fd: int, steal: int, /) -> int: ...
+    @staticmethod
+    def sid_release_ctty(fd: int, /) -> int: ...
+    @staticmethod
+    def sid_fd_flags(fd: int, /) -> int: ...
+    @staticmethod
+    def sid_is_terminal(fd: int, /) -> int: ...
+    @staticmethod
+    def sid_python_ignored_signals() -> int: ...
+    @staticmethod
+    def sid_members(scope: int, number: int, pids: Any, room: int, /) -> int: ...
+    @staticmethod
+    def sid_open_member(scope: int, number: int, pid: int, /) -> int: ...
+    @staticmethod
+    def sid_signal_pidfd(pidfd: int, signal: int, /) -> int: ...
+    @staticmethod
+    def sid_spawn(
+        plan: Any,
+        executable: Any,
+        argv: bytes,
+        argv_size: int,
+        argc: int,
+        env: bytes,
+        env_size: int,
+        envc: int,
+        child: _Child,
+        /,
+    ) -> int: ...
+    @staticmethod
+    def sid_force(way: int, hide_pidfd: int, /) -> int: ...
+    @staticmethod
+    def sid_way() -> int: ...
+    @staticmethod
+    def sid_wait(child: _Child, timeout: int, reap: int, /) -> int: ...
+    @staticmethod
+    def sid_reap(child: _Child, /) -> int: ...
+    @staticmethod
+    def sid_wait_change(child: _Child, timeout: int, /) -> int: ...
+    @staticmethod
+    def sid_signal_child(child: _Child, signal: int, /) -> int: ...
+    @staticmethod
+    def sid_signal_group(child: _Child, signal: int, /) -> int: ...
+    @staticmethod
+    def sid_reaped_elsewhere(child: _Child, status: int, /) -> int: ...
+    @staticmethod
+    def sid_close(child: _Child, /) -> int: ...
+    @staticmethod
+    def sid_forget(child: _Child, /) -> int: ...
+
+lib: _Lib
 ffi: Any

@@ -11,14 +11,14 @@ from ._native import lib
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from resource import struct_rusage
     from types import TracebackType
-    from typing import Any
 
     from typing_extensions import Self
 
     from ._enums import ProcessState
+    from ._native import _Child
     from ._session import EndReport, Session
     from ._types import StrOrBytesPath
 
@@ -30,7 +30,7 @@ _wait = lib.sid_wait
 _close = lib.sid_close
 
 # Children whose Process was dropped while they ran. The next spawn reaps those that have ended since.
-dropped: list[Any] = []
+dropped: list[_Child] = []
 
 
 def reap_dropped() -> None:
@@ -62,7 +62,7 @@ class Process:
 
     args: Sequence[StrOrBytesPath]
 
-    def __init__(self, child: Any, args: Sequence[StrOrBytesPath]) -> None:
+    def __init__(self, child: _Child, args: Sequence[StrOrBytesPath]) -> None:
         # `child` is a struct sid_child, for sid_spawn to fill; not for users.
         self._child = child
         self.args = args
@@ -70,7 +70,7 @@ class Process:
     @property
     def pid(self) -> int:
         """The process id."""
-        return int(self._child.pid)
+        return self._child.pid
 
     # -- how it ended
 
@@ -108,7 +108,7 @@ class Process:
         self._check_open()
         if self._child.pidfd < 0:
             raise NotImplementedError("this kernel has no pidfds (Linux has them since 5.3)")
-        return int(self._child.pidfd)
+        return self._child.pidfd
 
     def poll(self) -> int | None:
         """The returncode if the process has ended (it is reaped then), else None.
@@ -139,7 +139,7 @@ class Process:
             result = _until(timeout, lambda left: _wait(child, left, reap))
         if result < 0:
             raise self._wait_error(result, timeout)
-        return child.returncode  # type: ignore[no-any-return]
+        return child.returncode
 
     def wait_change(self, timeout: float | None = None) -> ProcessState:
         """Wait until the process stops (STOPPED), goes on (RUNNING) or ends (DONE, not reaped), and say which.
@@ -294,7 +294,7 @@ class Process:
         result = lib.sid_wait(self._child, 0, False)
         if result < 0 and result != -errno.ETIMEDOUT:
             raise self._wait_error(result)
-        return bool(result == 0)
+        return result == 0
 
     def _dup_fileno(self) -> int:
         """A pidfd that the caller closes, or -ENOSYS."""
@@ -308,13 +308,13 @@ class Process:
         return ValueError(f"the handle of process {self.pid} is closed")
 
 
-def _until(timeout: float, wait: Any) -> int:
+def _until(timeout: float, wait: Callable[[int], int]) -> int:
     """Call `wait` with the nanoseconds left until it is not interrupted any more."""
     nanoseconds = _nanoseconds(timeout)
     deadline = time.monotonic_ns() + nanoseconds
     while (result := wait(nanoseconds)) == -EINTR:
         nanoseconds = max(0, deadline - time.monotonic_ns())
-    return int(result)
+    return result
 
 
 def _nanoseconds(timeout: float) -> int:

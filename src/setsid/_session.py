@@ -132,7 +132,7 @@ class _Members:
             self._process.send_signal(signal)
             self._process.send_signal(_SIGCONT)
             return self._process._dup_fileno()
-        fd = int(lib.sid_open_member(self._scope, self._process.pid, pid))
+        fd = lib.sid_open_member(self._scope, self._process.pid, pid)
         if fd >= 0:
             lib.sid_signal_pidfd(fd, signal)  # EPERM: it will be among the survivors
             lib.sid_signal_pidfd(fd, _SIGCONT)

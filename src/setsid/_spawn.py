@@ -86,7 +86,7 @@ def spawn(
 
 
 def _arguments(argv: Sequence[StrOrBytesPath]) -> tuple[bytes, int]:
-    """What `spawn` makes of an argv that is not all str: a block of bytes with a NUL between the arguments, and their number."""
+    """What `spawn` needs of an argv that is not all str: a block with a NUL between the arguments, and their number."""
     if isinstance(argv, bytes) or not hasattr(argv, "__getitem__"):
         raise _no_sequence(argv)
     arguments = [_fsencode(argument) for argument in argv]
