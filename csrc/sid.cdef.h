@@ -102,14 +102,22 @@ struct sid_report {
 /* Special value of sid_report.stops in a pipe: a SIGCONT has undone the earlier ones. */
 enum sid_stops { SID_STOPS_UNDONE = 1 };
 
+/* Special values of sid_child.pidfd. */
+enum sid_pidfd {
+    SID_PIDFD_NONE = -1,  /* the kernel has no such thing */
+    SID_PIDFD_CLOSED = -2 /* the child has been reaped, or the handle closed */
+};
+
 /* A child of ours and what is known of its end. Threads may share it. Zeroed before sid_spawn fills it. */
 struct sid_child {
     int pid;
-    int pidfd; /* -1 where the kernel has none */
+    int pidfd;
     int owner; /* the process whose child it is */
     int leads_session;
-    int open;       /* somebody holds it; 0 when the spawn failed too */
-    int refs;       /* users of pidfd; the last one closes it */
+    int closed;     /* by its user */
+    int kept;       /* the handle itself is a user of the pidfd; 0 when the spawn failed too */
+    int shared;     /* somebody has been told the pidfd's number */
+    int refs;       /* users of the pidfd; the last one closes it */
     int lock;       /* held while the child is reaped or signalled by number */
     int ended;      /* returncode is known */
     int reaped;     /* it is no longer our zombie */
@@ -192,6 +200,11 @@ int sid_signal_child(struct sid_child *child, int signal);
 int sid_signal_group(struct sid_child *child, int signal);
 /* Notes the wait status of a child that somebody else has reaped; 0 */
 int sid_reaped_elsewhere(struct sid_child *child, int status);
+/* A file descriptor that polls readable once the child has ended, for as long as the child is not closed; -ENOSYS where
+   there is none. pidfd_open(2) */
+int sid_fileno(struct sid_child *child);
+/* A copy of the pidfd; -ESRCH after the child has been reaped, -ENOSYS where there is none. */
+int sid_dup_pidfd(struct sid_child *child);
 /* Lets go of an open child: 1 if it must still be reaped (by sid_reap, then sid_forget), else 0. */
 int sid_close(struct sid_child *child);
 /* Closes what a child that sid_close left unreaped still holds; 0. */

@@ -49,7 +49,7 @@ static void reap_failed(struct sid_child *child)
         ;
     if (child->pidfd >= 0)
         close(child->pidfd);
-    child->pidfd = -1;
+    child->pidfd = SID_PIDFD_CLOSED;
 }
 
 static int start_child(struct sidch_job *job, int way, struct sid_child *child)
@@ -67,11 +67,11 @@ static int start_child(struct sidch_job *job, int way, struct sid_child *child)
         return failed(child, call, pid);
     child->pid = pid;
     child->pidfd = start.pidfd;
-    if (start.pidfd < 0)
-        child->pidfd = sidos_open_pidfd(pid); /* nobody has reaped it: the number is still the child's */
+    if (start.pidfd < 0 && (child->pidfd = sidos_open_pidfd(pid)) < 0) /* unreaped: the number is the child's */
+        child->pidfd = SID_PIDFD_NONE;
     if (hide_pidfd && child->pidfd >= 0) {
         close(child->pidfd);
-        child->pidfd = -1;
+        child->pidfd = SID_PIDFD_NONE;
     }
     return 0;
 }
@@ -220,7 +220,7 @@ static int settle(const struct sid_plan *plan, struct sid_child *child)
     child->owner = getpid();
     child->leads_session = plan->process_group == SID_GROUP_NEW_SESSION;
     child->refs = 1;
-    child->open = 1;
+    child->kept = 1;
     resend_stops(child, child->report.stops);
     return 0;
 }

@@ -1,4 +1,5 @@
 /* Waiting for a child, reaping it once, signalling it. */
+#include <fcntl.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -28,41 +29,92 @@ static int hold(struct sid_child *child)
 
 static void release(struct sid_child *child)
 {
-    if (__atomic_sub_fetch(&child->refs, 1, __ATOMIC_ACQ_REL) == 0 && child->pidfd >= 0)
-        close(child->pidfd);
+    if (__atomic_sub_fetch(&child->refs, 1, __ATOMIC_ACQ_REL) > 0 || child->pidfd < 0)
+        return;
+    close(child->pidfd);
+    child->pidfd = SID_PIDFD_CLOSED;
 }
 
-static int hold_open(struct sid_child *child)
+/* Gives up the handle's own use of the pidfd. */
+static void drop(struct sid_child *child)
 {
-    return is_set(&child->open) ? hold(child) : -EBADF;
+    if (__atomic_exchange_n(&child->kept, 0, __ATOMIC_ACQ_REL))
+        release(child);
 }
 
-int sid_close(struct sid_child *child)
+/* 1: the child is held, release it; 0: it has been reaped, so there is nothing to hold; -EBADF: closed. */
+static int enter(struct sid_child *child)
 {
-    if (!__atomic_exchange_n(&child->open, 0, __ATOMIC_ACQ_REL))
+    if (is_set(&child->reaped))
         return 0;
-    if (!is_set(&child->reaped) && child->owner == getpid())
+    if (is_set(&child->closed))
+        return -EBADF;
+    if (hold(child) == 0)
         return 1;
-    release(child);
-    return 0;
+    return is_set(&child->reaped) ? 0 : -EBADF;
 }
 
-int sid_forget(struct sid_child *child)
-{
-    release(child);
-    return 0;
-}
-
-/* Held for one call that doesn't sleep, and never across Python: a signal handler can't meet it locked. */
+/* Held for calls that don't sleep, and never across Python: a signal handler can't meet it locked. A copy of it that a
+   fork took while it was locked belongs to nobody. */
 static void lock(struct sid_child *child)
 {
-    while (__atomic_exchange_n(&child->lock, 1, __ATOMIC_ACQUIRE))
+    while (__atomic_exchange_n(&child->lock, 1, __ATOMIC_ACQUIRE)) {
+        if (child->owner != getpid())
+            return;
         sched_yield();
+    }
 }
 
 static void unlock(struct sid_child *child)
 {
     __atomic_store_n(&child->lock, 0, __ATOMIC_RELEASE);
+}
+
+int sid_close(struct sid_child *child)
+{
+    if (__atomic_exchange_n(&child->closed, 1, __ATOMIC_ACQ_REL))
+        return 0;
+    if (!is_set(&child->reaped) && child->owner == getpid())
+        return 1;
+    drop(child);
+    return 0;
+}
+
+int sid_forget(struct sid_child *child)
+{
+    drop(child);
+    return 0;
+}
+
+/* A pidfd whose number somebody knows stays open; one that nobody knows goes when the child is reaped. Who asks after
+   that gets another file that is readable. */
+int sid_fileno(struct sid_child *child)
+{
+    int fd;
+
+    if (is_set(&child->closed))
+        return -EBADF;
+    lock(child);
+    if (child->pidfd == SID_PIDFD_CLOSED && (fd = sidos_open_readable()) >= 0) {
+        child->pidfd = fd;
+        child->refs = child->kept = 1;
+    }
+    child->shared = 1;
+    fd = child->pidfd;
+    unlock(child);
+    return fd == SID_PIDFD_NONE ? -ENOSYS : fd == SID_PIDFD_CLOSED ? -EMFILE : fd;
+}
+
+int sid_dup_pidfd(struct sid_child *child)
+{
+    int result = enter(child);
+
+    if (result <= 0)
+        return result < 0 ? result : -ESRCH;
+    result = child->pidfd < 0 ? -ENOSYS : fcntl(child->pidfd, F_DUPFD_CLOEXEC, 3);
+    result = result == -1 ? -errno : result;
+    release(child);
+    return result;
 }
 
 static void record(struct sid_child *child, int code, int status)
@@ -80,6 +132,13 @@ static void record_status(struct sid_child *child, int status)
         record(child, WCOREDUMP(status) ? CLD_DUMPED : CLD_KILLED, WTERMSIG(status));
 }
 
+static void mark_reaped(struct sid_child *child)
+{
+    __atomic_store_n(&child->reaped, 1, __ATOMIC_RELEASE);
+    if (!child->shared)
+        drop(child);
+}
+
 /* Somebody else has reaped the child: a wait for any child, or the kernel because SIGCHLD is ignored. */
 static int reaped_elsewhere(struct sid_child *child)
 {
@@ -90,7 +149,7 @@ static int reaped_elsewhere(struct sid_child *child)
             return -ECHILD;
         record_status(child, status);
     }
-    __atomic_store_n(&child->reaped, 1, __ATOMIC_RELEASE);
+    mark_reaped(child);
     return 1;
 }
 
@@ -99,7 +158,7 @@ int sid_reaped_elsewhere(struct sid_child *child, int status)
     lock(child);
     if (!is_set(&child->reaped)) {
         record_status(child, status);
-        __atomic_store_n(&child->reaped, 1, __ATOMIC_RELEASE);
+        mark_reaped(child);
     }
     unlock(child);
     return 0;
@@ -120,16 +179,19 @@ static int reap_locked(struct sid_child *child)
     memcpy(child->usage, ended.usage, sizeof child->usage);
     child->has_usage = 1;
     record(child, ended.code, ended.status);
-    __atomic_store_n(&child->reaped, 1, __ATOMIC_RELEASE);
+    mark_reaped(child);
     return 1;
 }
 
+/* Closed ones too: what nobody holds any more is reaped at last. */
 int sid_reap(struct sid_child *child)
 {
-    int result = hold(child);
+    int result;
 
-    if (result < 0)
-        return result;
+    if (is_set(&child->reaped))
+        return 1;
+    if (hold(child) < 0)
+        return is_set(&child->reaped) ? 1 : -EBADF;
     lock(child);
     result = reap_locked(child);
     unlock(child);
@@ -215,11 +277,9 @@ static int wait_end(struct sid_child *child, int64_t timeout)
 /* Sleeps without reaping, then reaps without sleeping: two threads may wait, and both learn the status. */
 int sid_wait(struct sid_child *child, int64_t timeout, int reap)
 {
-    int result;
+    int result = enter(child);
 
-    if (is_set(&child->reaped))
-        return 0;
-    if ((result = hold_open(child)) < 0)
+    if (result <= 0)
         return result;
     result = wait_end(child, timeout);
     if (result == -ECHILD || (result == 0 && reap)) {
@@ -269,8 +329,8 @@ int sid_wait_change(struct sid_child *child, int64_t timeout)
 
     if (is_set(&child->ended))
         return SID_CHANGE_DONE;
-    if ((result = hold_open(child)) < 0)
-        return result;
+    if ((result = enter(child)) <= 0)
+        return result < 0 ? result : SID_CHANGE_DONE;
     result = timeout < 0 ? look(child, WEXITED | WSTOPPED | WCONTINUED, &seen)
                          : change_until(child, deadline_of(timeout), &seen);
     if (result == 0)
@@ -279,19 +339,24 @@ int sid_wait_change(struct sid_child *child, int64_t timeout)
     return result == -ECHILD && sid_reap(child) == 1 ? SID_CHANGE_DONE : result;
 }
 
+/* By number under the lock: not reaped while we hold it, the child still has its own. */
+static int signal_by_number(struct sid_child *child, int signal)
+{
+    int result;
+
+    lock(child);
+    result = is_set(&child->reaped) ? -ESRCH : kill(child->pid, signal) < 0 ? -errno : 0;
+    unlock(child);
+    return result;
+}
+
 int sid_signal_child(struct sid_child *child, int signal)
 {
-    int result = hold_open(child);
+    int result = enter(child);
 
-    if (result < 0)
-        return result;
-    if (child->pidfd >= 0) {
-        result = sidos_signal_pidfd(child->pidfd, signal);
-    } else {
-        lock(child); /* not reaped while we hold it: the number is still the child's */
-        result = is_set(&child->reaped) ? -ESRCH : kill(child->pid, signal) < 0 ? -errno : 0;
-        unlock(child);
-    }
+    if (result <= 0)
+        return result < 0 ? result : -ESRCH;
+    result = child->pidfd >= 0 ? sidos_signal_pidfd(child->pidfd, signal) : signal_by_number(child, signal);
     release(child);
     return result;
 }
@@ -309,10 +374,10 @@ static int signal_group_locked(const struct sid_child *child, int signal)
 
 int sid_signal_group(struct sid_child *child, int signal)
 {
-    int result = hold_open(child);
+    int result = enter(child);
 
-    if (result < 0)
-        return result;
+    if (result <= 0)
+        return result < 0 ? result : -ESRCH;
     lock(child);
     result = signal_group_locked(child, signal);
     unlock(child);

@@ -12,13 +12,16 @@ import sys
 import textwrap
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 import setsid
 
 PROMPT = "demo$ "
 SECONDS = 10  # the shell's time to answer
+# No start-up file, cursor movement or history file of the user's.
+SHELL_ENVIRONMENT = {"PS1": PROMPT, "TERM": "dumb", "COLUMNS": "76", "ENV": "", "PROMPT_COMMAND": "", "HISTFILE": ""}
 PS = "ps -o pid,pgid,sid,tty,tpgid,comm"
 
 
@@ -75,56 +78,51 @@ def show(text: str) -> None:
 
 
 def picture(rows: list[Row]) -> Iterator[str]:
-    """The shell's session, its groups, who leads them, and which has the terminal."""
+    """The shell's session, its groups, who leads them, and which has the keyboard."""
     groups: dict[int, list[Row]] = {}
     for row in rows:
         groups.setdefault(row.pgid, []).append(row)
-    lines = []
+    column = max(len(f"{row.comm} {row.pid}") for row in rows)
+    width = column + len("   leads session and group ")
+    yield f"┌{f'─ session {rows[0].sid}, terminal {rows[0].tty} ':─<{width + 4}}┐"
     for pgid, members in groups.items():
-        place = "foreground" if pgid == members[0].tpgid else "background"
+        foreground = pgid == members[0].tpgid
+        title = f"─ group {pgid}, {'foreground' if foreground else 'background'} "
+        yield f"│ ┌{title:─<{width}}┐ │" + (" ◄─ keyboard, Ctrl-C" if foreground else "")
         for row in members:
-            leads = [f"leads session {row.sid}"] if row.pid == row.sid else []
-            leads += [f"leads group {row.pgid}"] if row.pid == row.pgid else []
-            lines.append((pgid, f"{place:<12}{row.comm} {row.pid}", ", ".join(leads)))
-    left = max(len(line[1]) for line in lines)
-    boxes = [(pgid, f" {text:<{left}}  {leads} ") for pgid, text, leads in lines]
-    width = max(len(text) for _, text in boxes)
-    yield f"┌─ {f'session {rows[0].sid}, terminal {rows[0].tty} ':─<{width + 3}}─┐"
-    for pgid, members in groups.items():
-        yield f"│ ┌{f' group {pgid} ':─<{width}}┐ │" + (
-            " ◄─ keys, Ctrl-C, Ctrl-Z" if pgid == members[0].tpgid else ""
-        )
-        for number, text in boxes:
-            if number == pgid:
-                yield f"│ │{text:<{width}}│ │"
+            yield f"│ │ {f'{row.comm} {row.pid}':<{column}}  {leads(row):<{width - column - 3}}│ │"
         yield f"│ └{'─' * width}┘ │"
     yield f"└{'─' * (width + 4)}┘"
 
 
-def draw(lines: Iterator[str]) -> None:
+def leads(row: Row) -> str:
+    led = [what for what, number in (("session", row.sid), ("group", row.pgid)) if row.pid == number]
+    return f"leads {' and '.join(led)}" if led else ""
+
+
+def draw(lines: Iterable[str]) -> None:
     ascii_only = str.maketrans("┌┐└┘─│◄", "++++-|<")
     for line in lines:
         try:
             line.encode(sys.stdout.encoding)
         except UnicodeEncodeError:
             line = line.translate(ascii_only)
-        print(f"  {line}")
+        print(f"    {line}")
 
 
 def show_error(code: str, message: str) -> None:
     print(f"    >>> {code}")
-    print(textwrap.fill(message, 80, initial_indent="    ", subsequent_indent="      "), flush=True)
+    print(textwrap.fill(message, 80, initial_indent="    ", subsequent_indent="      ", break_on_hyphens=False))
 
 
 def error_of_group_leader() -> str:
     """The last line of what Python prints when a group leader calls setsid."""
     reader, writer = os.pipe()
     program = [sys.executable, "-c", "import setsid; setsid.setsid()"]
-    with setsid.spawn(program, process_group=0, stderr=writer) as process, open(reader) as file:
+    environment = {**os.environ, "PYTHON_COLORS": "0"}
+    with setsid.spawn(program, process_group=0, stderr=writer, env=environment), open(reader) as file:
         os.close(writer)
-        lines = file.read().splitlines()
-        process.wait()
-    return lines[-1]
+        return file.read().splitlines()[-1]
 
 
 def error_of_taken_terminal(terminal: int) -> str:
@@ -140,40 +138,54 @@ def rows_of(shown: str) -> list[Row]:
     return [Row(int(pid), int(pgid), int(sid), tty, int(tpgid), comm) for pid, pgid, sid, tty, tpgid, comm in found]
 
 
+def await_program(name: str, jobs: str) -> None:
+    """Wait until the job is the program that it is to be: the prompt may come before the forked shell executes it."""
+    found = re.search(r"^\[1\]\D*(\d+)", jobs, re.MULTILINE)
+    if found is None:
+        sys.exit(f"demo: sh does not tell of its jobs\n{jobs}")
+    deadline = time.monotonic() + SECONDS
+    while Path(f"/proc/{found[1]}/comm").read_text().strip() != name and time.monotonic() < deadline:
+        time.sleep(0.001)
+
+
 def main() -> None:
     if shutil.which("ps") is None:
         sys.exit("demo: ps is missing; install it (Debian: procps)")
     manager, terminal = os.openpty()
-    environment = {**os.environ, "PS1": PROMPT, "TERM": "dumb", "COLUMNS": "76"}
-    environment.pop("ENV", None)  # a file of start-up commands could change the prompt
     plan = setsid.ChildSetup.on_terminal(terminal)
-    with setsid.spawn(["sh", "-i"], plan, env=environment) as shell:
-        screen = Terminal(manager)
-        heading(f"An interactive shell, process {shell.pid}, on {os.ttyname(terminal)}, which it controls:")
-        show(screen.read_until(PROMPT) + screen.type("sleep 30 &").removesuffix(PROMPT))
-        listing = screen.type(PS)
-        rows = rows_of(listing)
-        if not rows:
-            sys.exit(f"demo: this ps can't do what is asked of it; install another (Debian: procps)\n{listing}")
-        show(PROMPT + listing.removesuffix(PROMPT))
-        for line in "jobs -l", "kill %1; wait":
-            show(PROMPT + screen.type(line).removesuffix(PROMPT))
+    with setsid.spawn(["sh", "-i"], plan, env={**os.environ, **SHELL_ENVIRONMENT}) as shell:
+        try:
+            use(shell.pid, manager, terminal)
+        finally:
+            os.close(manager)  # the terminal hangs up, which ends the shell if it still runs
 
-        heading("Who led what while ps ran, as ps tells it:")
-        draw(picture(rows))
-        sid, pgid = setsid.tcgetsid(manager), setsid.tcgetpgrp(manager)
-        print(f"  Now, says our side of the terminal: session {sid}, foreground group {pgid}.")
 
-        heading("Two errors. A process that leads its group asks for a session:")
-        show_error("setsid.setsid()", error_of_group_leader())
-        heading("A program is to start on a terminal that belongs to another session:")
-        show_error(
-            'setsid.spawn(["true"], ChildSetup.on_terminal(terminal))',
-            error_of_taken_terminal(terminal),
-        )
-        os.close(terminal)  # else the end of the terminal would never be read
-        screen.type("exit", end=None)
-    os.close(manager)
+def use(shell: int, manager: int, terminal: int) -> None:
+    screen = Terminal(manager)
+    heading(f"An interactive sh, process {shell}. Its controlling terminal is {os.ttyname(terminal)}:")
+    show(screen.read_until(PROMPT) + screen.type("sleep 30 &").removesuffix(PROMPT))
+    jobs = screen.type("jobs -l").removesuffix(PROMPT)
+    show(PROMPT + jobs)
+    await_program("sleep", jobs)
+    listing = screen.type(PS).removesuffix(PROMPT)
+    rows = rows_of(listing)
+    if not rows:
+        sys.exit(f"demo: this ps can't tell what is asked of it; install another (Debian: procps)\n{listing}")
+    show(PROMPT + listing)
+    show(PROMPT + screen.type("kill %1; wait").removesuffix(PROMPT))
+
+    heading("Who led what while ps ran, drawn from what it said:")
+    draw(picture(rows))
+    sid, pgid = setsid.tcgetsid(manager), setsid.tcgetpgrp(manager)
+    print(f"\n    Now the terminal itself says: session {sid}, foreground group {pgid}.")
+
+    heading("Two errors. A process that leads its group asks for a session:")
+    show_error("setsid.setsid()", error_of_group_leader())
+    heading("A program is to start on the shell's terminal, in another session:")
+    show_error('setsid.spawn(["true"], ChildSetup.on_terminal(terminal))', error_of_taken_terminal(terminal))
+
+    os.close(terminal)  # or our side would never see that the shell has closed it
+    screen.type("exit", end=None)
 
 
 if __name__ == "__main__":

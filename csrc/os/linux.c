@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -42,6 +43,13 @@ void sidos_unblock(const struct sidos_blocked *was)
 int sidos_open_pidfd(int pid)
 {
     int fd = (int)syscall(SYS_pidfd_open, pid, 0U);
+
+    return fd < 0 ? -errno : fd;
+}
+
+int sidos_open_readable(void)
+{
+    int fd = eventfd(1, EFD_CLOEXEC);
 
     return fd < 0 ? -errno : fd;
 }

@@ -27,6 +27,8 @@ void sidos_unblock(const struct sidos_blocked *was);
 
 /* A pidfd of process `pid`; -ENOSYS where there is none. */
 int sidos_open_pidfd(int pid);
+/* A file descriptor that polls readable from now on. */
+int sidos_open_readable(void);
 /* Sends `signal` through `pidfd`. */
 int sidos_signal_pidfd(int pidfd, int signal);
 /* The wait status of a child that was reaped elsewhere, -1 when the system can't tell. */

@@ -14,7 +14,8 @@ class _Child(Protocol):
     pidfd: int
     owner: int
     leads_session: int
-    open: int
+    closed: int
+    kept: int
     ended: int
     reaped: int
     returncode: int
@@ -96,6 +97,10 @@ class _Lib:
     def sid_signal_group(child: _Child, signal: int, /) -> int: ...
     @staticmethod
     def sid_reaped_elsewhere(child: _Child, status: int, /) -> int: ...
+    @staticmethod
+    def sid_fileno(child: _Child, /) -> int: ...
+    @staticmethod
+    def sid_dup_pidfd(child: _Child, /) -> int: ...
     @staticmethod
     def sid_close(child: _Child, /) -> int: ...
     @staticmethod

@@ -105,10 +105,14 @@ class Process:
 
         Raises NotImplementedError where the kernel has no such thing, ValueError after close().
         """
-        self._check_open()
-        if self._child.pidfd < 0:
+        fd = lib.sid_fileno(self._child)
+        if fd == -errno.EBADF:
+            raise self._closed_error()
+        if fd == -errno.ENOSYS:
             raise NotImplementedError("this kernel has no pidfds (Linux has them since 5.3)")
-        return self._child.pidfd
+        if fd < 0:
+            raise error(fd, "eventfd")
+        return fd
 
     def poll(self) -> int | None:
         """The returncode if the process has ended (it is reaped then), else None.
@@ -198,7 +202,7 @@ class Process:
         if result == -errno.EBADF:
             raise self._closed_error()
         if result < 0 and result != -errno.ESRCH:
-            raise error(result, "pidfd_send_signal" if self._child.pidfd >= 0 else "kill")
+            raise error(result, "pidfd_send_signal")
 
     def terminate(self) -> None:
         """Send SIGTERM, as `send_signal` does."""
@@ -272,7 +276,7 @@ class Process:
             self.close()
 
     def __del__(self) -> None:
-        if _close(self._child):
+        if self._child.kept and _close(self._child):
             dropped.append(self._child)
             import warnings
 
@@ -297,11 +301,11 @@ class Process:
         return result == 0
 
     def _dup_fileno(self) -> int:
-        """A pidfd that the caller closes, or -ENOSYS."""
-        return os.dup(self._child.pidfd) if self._child.pidfd >= 0 else -errno.ENOSYS
+        """A pidfd that the caller closes, or -errno where there is none."""
+        return lib.sid_dup_pidfd(self._child)
 
     def _check_open(self) -> None:
-        if not self._child.open:
+        if self._child.closed:
             raise self._closed_error()
 
     def _closed_error(self) -> ValueError:
