@@ -15,8 +15,10 @@ CHILD = ROOT / "csrc" / "child"
 SOURCES = sorted([*CHILD.glob("[!o]*.c"), CHILD / f"os_{sys.platform}.c"])
 
 # The table of signal-safety(7), POSIX.1-2001 to 2017.
-POSIX = frozenset(
-    """
+POSIX = set(
+    re.findall(
+        r"\w+",
+        """
     _Exit _exit abort accept access aio_error aio_return aio_suspend alarm bind cfgetispeed cfgetospeed cfsetispeed
     cfsetospeed chdir chmod chown clock_gettime close connect creat dup dup2 execl execle execv execve faccessat fchdir
     fchmod fchmodat fchown fchownat fcntl fdatasync fexecve ffs fork fstat fstatat fsync ftruncate futimens getegid
@@ -31,7 +33,8 @@ POSIX = frozenset(
     timer_getoverrun timer_gettime timer_settime times umask uname unlink unlinkat utime utimensat utimes wait waitpid
     wcpcpy wcpncpy wcscat wcschr wcscmp wcscpy wcscspn wcslen wcsncat wcsncmp wcsncpy wcsnlen wcspbrk wcsrchr wcsspn
     wcsstr wcstok wmemchr wmemcmp wmemcpy wmemmove wmemset write
-    """.split()
+        """,
+    )
 )
 
 # What distributions and developers build with, besides the package's own flags.

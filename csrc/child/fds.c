@@ -46,13 +46,14 @@ static int lift_own(struct sidch_state *state)
     return 0;
 }
 
+/* Not at 0, 1 or 2 where these are closed: it would be taken for the stream of that number. */
 static int open_devnull(struct sidch_state *state)
 {
     int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
 
     if (fd < 0)
         return sidch_fail(state, SID_CALL_OPEN, 0);
-    return sidch_is_target(state->plan, fd) ? lift(state, fd) : fd;
+    return fd < 3 || sidch_is_target(state->plan, fd) ? lift(state, fd) : fd;
 }
 
 /* Where each move's file is while the targets are overwritten: state->job->scratch. */

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ._enums import Stage
-    from ._hints import ChildFacts
+    from ._native import _Report
 
 # By enum sid_call of csrc/sid.cdef.h.
 CALLS = (
@@ -39,7 +39,8 @@ CALLS = (
     "malloc",
 )
 
-_classes: dict[type, type[SystemCallError]] = {}
+# By (SystemCallError or a subclass, built-in class).
+_classes: dict[tuple[type, type], type[SystemCallError]] = {}
 
 
 class SystemCallError(OSError):
@@ -69,7 +70,7 @@ class SystemCallError(OSError):
     ) -> SystemCallError:
         """`errno` is a number of the `errno` module; the rest are the attributes of the same names."""
         builtin = type(OSError(errno, ""))
-        kind = cls if issubclass(cls, builtin) else _class_for(builtin)
+        kind = cls if issubclass(cls, builtin) else _class_for(cls, builtin)
         self = OSError.__new__(kind, errno, os.strerror(errno), *(() if filename is None else (filename,)))
         self.call = call
         self.stage = stage
@@ -96,19 +97,23 @@ class SystemCallError(OSError):
         return f"[Errno {self.errno}] {self.strerror}{file} ({where}){reason}"
 
     def __reduce__(self) -> tuple[object, ...]:
-        return _rebuild, (self.errno, self.call, self.stage, self.hint, self.filename), self.__dict__
+        cls = getattr(type(self), "_base", type(self))
+        return _rebuild, (cls, self.errno, self.call, self.stage, self.hint, self.filename), self.__dict__
 
 
-def _rebuild(errno: int, call: str, stage: Stage | None, hint: str | None, filename: str | None) -> SystemCallError:
-    return SystemCallError(errno, call, stage=stage, hint=hint, filename=filename)
+def _rebuild(
+    cls: type[SystemCallError], errno: int, call: str, stage: Stage | None, hint: str | None, filename: Any
+) -> SystemCallError:
+    return cls(errno, call, stage=stage, hint=hint, filename=filename)
 
 
-def _class_for(builtin: type) -> type[SystemCallError]:
-    """SystemCallError and `builtin` in one, which a traceback shows under the name of `builtin`."""
-    kind = _classes.get(builtin)
+def _class_for(cls: type[SystemCallError], builtin: type) -> type[SystemCallError]:
+    """`cls` and `builtin` in one. SystemCallError's own show in a traceback under the name of `builtin`."""
+    kind = _classes.get((cls, builtin))
     if kind is None:
-        names = {"__module__": "builtins", "__qualname__": builtin.__name__, "__doc__": SystemCallError.__doc__}
-        kind = _classes.setdefault(builtin, type(builtin.__name__, (SystemCallError, builtin), names))
+        shown = builtin if cls is SystemCallError else cls
+        names = {"__module__": shown.__module__, "__qualname__": shown.__qualname__, "__doc__": cls.__doc__}
+        kind = _classes.setdefault((cls, builtin), type(shown.__name__, (cls, builtin), {**names, "_base": cls}))
     return kind
 
 
@@ -120,13 +125,26 @@ def error(result: int, call: str, *facts: object, filename: str | bytes | None =
     return SystemCallError(-result, call, hint=_hint("call_hint", -result, call, *facts), filename=filename)
 
 
-def child_error(report: Any, facts: ChildFacts, filename: str | bytes | None) -> SystemCallError:
-    """The exception for the `struct sid_report` of a child, or of the attempt to make one."""
-    from ._enums import STAGES
-
+def child_error(report: _Report, facts: tuple[object, ...], filename: str | bytes | None) -> SystemCallError:
+    """The exception for the report of a child, or of the attempt to make one; `facts` are for `_hints.ChildFacts`."""
     call = CALLS[report.call]
-    hint = _hint("child_hint", report.error, call, facts, report.detail)
-    return SystemCallError(report.error, call, stage=STAGES[report.stage], hint=hint, filename=filename)
+    hint = _hint("child_hint", report.error, call, report.detail, *facts)
+    return SystemCallError(report.error, call, stage=_stage(report.stage), hint=hint, filename=filename)
+
+
+def prepare() -> None:
+    """Import now what telling of an error needs: it may be that no file can be opened any more."""
+    _hint("call_hint", 0, "")
+    _stage(0)
+
+
+def _stage(number: int) -> Stage | None:
+    try:
+        from ._enums import STAGES
+
+        return STAGES[number]
+    except OSError:  # no file can be opened, and this is the first error of all
+        return None
 
 
 def _hint(lookup: str, *facts: object) -> str | None:

@@ -30,7 +30,6 @@ class ChildFacts:
 
     def __init__(
         self,
-        *,
         group: int,
         moves: Sequence[tuple[int, int, bool]],
         program: bytes,
@@ -49,10 +48,10 @@ class ChildFacts:
         return [os.path.join(self.cwd or b"", directory, self.program) for directory in directories]
 
 
-def child_hint(errno: int, call: str, facts: ChildFacts, detail: int) -> str | None:
+def child_hint(errno: int, call: str, detail: int, *facts: Any) -> str | None:
     """The hint for a step of a child, which is gone by now: only what holds for the parent as well is said."""
     hint = _CHILD_HINTS.get(call)
-    return hint(errno, facts, detail) if hint else None
+    return hint(errno, ChildFacts(*facts), detail) if hint else None
 
 
 # -- the calls of this process
@@ -225,7 +224,7 @@ def _child_fd(errno: int, facts: ChildFacts, fd: int) -> str | None:
 
 def _child_cwd(errno: int, facts: ChildFacts, _: int) -> str | None:
     if errno == codes.ENOENT and facts.cwd is not None and os.path.islink(facts.cwd):
-        return f"it is a symbolic link to {os.readlink(facts.cwd)!r}, which does not exist"
+        return f"it is a symbolic link to {os.fsdecode(os.readlink(facts.cwd))!r}, which does not exist"
     return None
 
 

@@ -6,7 +6,7 @@ import errno
 import os
 
 from ._calls import as_fd
-from ._errors import SystemCallError
+from ._errors import SystemCallError, prepare
 from ._native import ffi, lib
 from ._setup import DEVNULL, INHERIT, NEW_SESSION, STDOUT, ChildSetup, check_session
 
@@ -99,8 +99,8 @@ class _Files:
         self._add_passed(setup.pass_fds or ())
         self._add_stream(0, "stdin", setup.stdin)
         self._add_stream(1, "stdout", setup.stdout)
-        if setup.stderr == STDOUT and isinstance(setup.stderr, int):
-            self.targets[2] = self.targets.get(1, 1)
+        if isinstance(setup.stderr, int) and setup.stderr == STDOUT:
+            self.targets[2] = self.targets[1] if 1 in self.targets else self._add("stderr", 1)
         else:
             self._add_stream(2, "stderr", setup.stderr)
 
@@ -137,6 +137,7 @@ def marshal(setup: ChildSetup, verb: Verb) -> Plan:
     plan: Plan | None = setup.marshalled
     if plan is None or plan.verb is not verb:
         plan = Plan(setup, verb)
+        prepare()
         if plan.is_static:
             object.__setattr__(setup, "marshalled", plan)
     if plan.files.named:

@@ -140,21 +140,12 @@ def _own_environment() -> _Environment:
 
 
 def _failure(report: Any, plan: Plan, program: Any, arguments: bytes, environment: _Environment) -> Exception:
-    from ._hints import ChildFacts
-
     if not report.error:
         return ValueError("embedded null byte in argv or env")
-    setup = plan.setup
+    cwd = plan.setup.cwd if not isinstance(plan.setup.cwd, int) else None
     argv = arguments.split(b"\0")
-    cwd = None if setup.cwd is None or isinstance(setup.cwd, int) else setup.cwd
     name = argv[0] if program is _NULL else program
-    facts = ChildFacts(
-        group=plan.struct.process_group,
-        moves=plan.moves,
-        program=name,
-        argv=argv,
-        env=environment.variables,
-        cwd=None if cwd is None else _fsencode(cwd),
-    )
+    directory = None if cwd is None else _fsencode(cwd)
+    facts = (plan.struct.process_group, plan.moves, name, argv, environment.variables, directory)
     filename = {lib.SID_CALL_EXECVE: os.fsdecode(name), lib.SID_CALL_CHDIR: cwd}.get(report.call)
     return child_error(report, facts, filename)

@@ -1,0 +1,200 @@
+"""Which way to make a child is chosen, and that the probe which chooses leaves no trace."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from support import fresh
+
+SHOW_WAY = """
+with nothing_left():
+    print(*[name for name, number in WAYS.items() if number == lib.sid_way()])
+    with setsid.spawn(["sh", "-c", "exit 7"]) as process:
+        assert process.wait() == 7
+    try:
+        setsid.spawn(["/nonexistent"])
+        raise AssertionError("a missing program was started")
+    except FileNotFoundError as error:
+        assert error.call == "execve"
+"""
+
+
+def strace(program: str, *options: str) -> tuple[str, ...]:
+    """A wrapper for `fresh`: traces the helper, not its children."""
+    return (program, "-o", "/dev/null", "-e", "trace=clone,clone3,pidfd_open,exit_group", *options)
+
+
+def fails(call: str, error: str, when: str = "1+") -> list[str]:
+    return ["-e", f"inject={call}:error={error}:when={when}"]
+
+
+def test_the_fastest_way_is_chosen_here() -> None:
+    assert fresh(SHOW_WAY).stdout.strip() in ("clone3", "clone")  # clone3 is hidden by some container sandboxes
+
+
+@pytest.mark.parametrize("error", ["ENOSYS", "EPERM", "EINVAL"])
+def test_without_clone3_clone_is_chosen(error: str, need: Callable[..., str]) -> None:
+    wrapper = strace(need("strace"), *fails("clone3", error))
+    assert fresh(SHOW_WAY, wrapper=wrapper).stdout == "clone\n"
+
+
+@pytest.mark.parametrize("error", ["EPERM", "EINVAL"])
+def test_without_shared_memory_fork_is_chosen(error: str, need: Callable[..., str]) -> None:
+    wrapper = strace(need("strace"), *fails("clone3", "ENOSYS"), *fails("clone", error, when="1"))
+    assert fresh(SHOW_WAY, wrapper=wrapper).stdout == "fork\n"
+
+
+@pytest.mark.parametrize("name", ["EAGAIN", "ENOMEM"])
+def test_a_passing_error_at_the_probe_is_raised_and_not_remembered(name: str, need: Callable[..., str]) -> None:
+    fresh(
+        """
+with nothing_left():
+    try:
+        setsid.spawn(["true"])
+        raise AssertionError("the child was made")
+    except setsid.SystemCallError as error:
+        assert (errno.errorcode[error.errno], error.call, error.stage) == (sys.argv[1], "clone3", None), repr(error)
+    with setsid.spawn(["true"]) as process:
+        assert process.wait() == 0
+    assert lib.sid_way() == lib.SID_WAY_CLONE3
+""",
+        name,
+        wrapper=strace(need("strace"), *fails("clone3", name, when="1")),
+    )
+
+
+def test_the_probe_is_made_once(need: Callable[..., str], tmp_path: Path) -> None:
+    trace = tmp_path / "trace"
+    source = "assert len({lib.sid_way() for _ in range(5)}) == 1\n"
+    fresh(source, wrapper=(need("strace"), "-o", str(trace), "-e", "trace=clone,clone3"))
+    made = re.findall(r"^clone3?\(.* = \d+$", trace.read_text(), re.MULTILINE)
+    assert len(made) == 1
+
+
+def test_the_probes_child_raises_no_sigchld_and_is_nobody_elses_to_reap(need: Callable[..., str]) -> None:
+    """The other thread waits for any child, from before the probe's child exists until after it has ended."""
+    fresh(
+        """
+import threading
+seen = []
+signal.signal(signal.SIGCHLD, lambda *_: seen.append("SIGCHLD"))
+go, stop = threading.Event(), threading.Event()
+def reap():
+    go.set()
+    while not stop.is_set():
+        try:
+            seen.append(os.waitpid(-1, os.WNOHANG))
+        except ChildProcessError:
+            pass
+thread = threading.Thread(target=reap)
+thread.start()
+go.wait()
+with nothing_left():
+    assert lib.sid_way() in WAYS.values()
+stop.set()
+thread.join()
+assert seen == []
+""",
+        wrapper=strace(need("strace"), "-f", "-e", "inject=exit_group:delay_enter=200000:when=1"),
+    )
+
+
+def test_no_signal_reaches_the_probes_child(need: Callable[..., str], tmp_path: Path) -> None:
+    """It shares the parent's memory: a handler would run twice; and one that a signal ends looks like a copy."""
+    trace = tmp_path / "trace"
+    calls = "trace=clone,clone3,rt_sigprocmask"
+    fresh("assert lib.sid_way() > 0\n", wrapper=(need("strace"), "-o", str(trace), "-e", calls))
+    before, probe, _ = re.split(r"^(clone3?\(.*\n)", trace.read_text(), maxsplit=1, flags=re.MULTILINE)
+    assert "CLONE_VM" in probe
+    assert re.findall(r"SIG_SETMASK, (~\[\]|~\[KILL STOP\])", "".join(before.splitlines()[-1:])) != []
+
+
+@pytest.mark.parametrize("missing", ["CLONE_PIDFD", "CLONE_PIDFD and pidfd_open"])
+def test_a_kernel_without_pidfds_will_do(missing: str, need: Callable[..., str]) -> None:
+    """As an emulator that answers EINVAL to the flag, and one that has no pidfds at all."""
+    options = fails("clone3", "EINVAL", when="2") + (fails("pidfd_open", "ENOSYS") if "open" in missing else [])
+    fresh(
+        """
+missing = sys.argv[1]
+with nothing_left():
+    process = setsid.spawn(["sh", "-c", "kill -STOP $$; exit 7"])
+    if "open" in missing:
+        try:
+            process.fileno()
+            raise AssertionError("there is a pidfd")
+        except NotImplementedError:
+            pass
+    else:
+        assert process.fileno() >= 0
+    assert process.wait_change() is setsid.ProcessState.STOPPED
+    process.send_signal(signal.SIGCONT)
+    assert process.wait(timeout=60) == 7
+    process.close()
+""",
+        missing,
+        wrapper=strace(need("strace"), *options),
+    )
+
+
+def test_the_private_switch_forces_a_way_and_lets_go_of_it(way: str) -> None:
+    fresh(
+        """
+probed = lib.sid_way()
+force(sys.argv[1])
+assert lib.sid_way() == WAYS[sys.argv[1]]
+force(None)
+assert lib.sid_way() == probed
+assert lib.sid_force(5, False) == lib.sid_force(-1, False) == -errno.EINVAL
+assert lib.sid_way() == probed
+""",
+        way,
+    )
+
+
+def test_each_way_makes_its_child_by_its_own_call(way: str, need: Callable[..., str], tmp_path: Path) -> None:
+    trace = tmp_path / "trace"
+    wrapper = (need("strace"), "-o", str(trace), "-e", "trace=clone,clone3")
+    fresh('assert setsid.spawn(["true"]).wait() == 0\n', way=way, wrapper=wrapper)
+    calls = [
+        (call, {flag for flag in ("CLONE_VM", "CLONE_VFORK") if re.search(rf"\b{flag}\b", arguments)})
+        for call, arguments in re.findall(r"^(clone3?)\((.*) = \d+$", trace.read_text(), re.MULTILINE)
+    ]
+    expected = {
+        "clone3": ("clone3", {"CLONE_VM", "CLONE_VFORK"}),
+        "clone": ("clone", {"CLONE_VM", "CLONE_VFORK"}),
+        "page": ("clone", {"CLONE_VFORK"}),
+        "fork": ("clone", set()),
+    }
+    assert calls == [expected[way]]
+
+
+def test_the_parent_stays_dumpable(way: str, tmp_path: Path) -> None:
+    """The kernel marks the memory that such a program is executed in: that must not be the parent's."""
+    program = Path(shutil.copy(shutil.which("cat") or "/bin/cat", tmp_path / "program"))
+    if os.geteuid() == 0:
+        if os.statvfs(tmp_path).f_flag & os.ST_NOSUID:
+            pytest.skip(f"{tmp_path} is mounted nosuid")
+        os.chown(program, 1, 1)
+        program.chmod(0o4711)  # another user's rights
+    else:
+        program.chmod(0o111)  # no right to read it
+    fresh(
+        """
+import ctypes
+PR_GET_DUMPABLE = 3
+reader, writer = os.pipe()
+process = setsid.spawn([sys.argv[1]], stdin=reader)
+assert os.stat(f"/proc/{process.pid}/environ").st_uid == 0  # the child is undumpable: root owns its files
+assert ctypes.CDLL(None).prctl(PR_GET_DUMPABLE) == 1
+os.close(writer)
+assert process.wait() == 0
+""",
+        program,
+        way=way,
+    )
