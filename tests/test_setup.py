@@ -366,7 +366,7 @@ def test_stderr_that_follows_a_closed_stdout_is_refused_before_the_fork() -> Non
         NO_CHILD
         + """
 os.close(1)
-error = refused(setsid.SystemCallError, "stdout", "file descriptor 1 is not open", stderr=setsid.STDOUT)
+error = refused(setsid.SystemCallError, "file descriptor 1 is not open", stderr=setsid.STDOUT)
 assert (error.errno, error.stage) == (errno.EBADF, None)
 accepted(stdout=setsid.DEVNULL, stderr=setsid.STDOUT)
 os.dup2(2, 1)

@@ -48,16 +48,18 @@ __all__ = [
 # These load on first use: what they import takes longer than all the rest.
 _LAZY = {"EndReport": "_session", "ProcessState": "_enums", "Session": "_session", "Stage": "_enums"}
 
+# Not for type checkers: to them it would mean that every name is there.
+if not TYPE_CHECKING:
 
-def __getattr__(name: str) -> object:
-    module = _LAZY.get(name)
-    if module is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
+    def __getattr__(name: str) -> object:
+        module = _LAZY.get(name)
+        if module is None:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from importlib import import_module
 
-    value = getattr(import_module(f".{module}", __name__), name)
-    globals()[name] = value
-    return value
+        value = getattr(import_module(f".{module}", __name__), name)
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:

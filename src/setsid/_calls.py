@@ -122,7 +122,8 @@ def tcsetpgrp(fd: int | HasFileno, pgid: int) -> None:
 
     SIGTTOU is blocked in the calling thread meanwhile, so a caller in the background is not stopped.
     Raises SystemCallError: ENOTTY when `fd` is not the caller's controlling terminal, EPERM when `pgid` is a group of
-    another session, ESRCH when it is none at all, EINVAL when it is negative, EBADF. tcsetpgrp(3), POSIX tcsetpgrp().
+    another session, ESRCH when there is none and no process of that number, EINVAL when it is negative, EBADF.
+    tcsetpgrp(3), POSIX tcsetpgrp().
     """
     fd, pgid = as_fd(fd), _as_int(pgid, "pgid")
     result = lib.sid_tcsetpgrp(fd, pgid)

@@ -42,5 +42,5 @@ class ProcessState(Enum):
 
 
 # By enum sid_stage and enum sid_change of csrc/sid.cdef.h.
-STAGES = (None, *Stage)
+STAGES: tuple[Stage | None, ...] = (None, *Stage)
 CHANGES = (ProcessState.DONE, ProcessState.STOPPED, ProcessState.RUNNING)

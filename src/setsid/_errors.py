@@ -104,7 +104,9 @@ class SystemCallError(OSError):
 def _rebuild(
     cls: type[SystemCallError], errno: int, call: str, stage: Stage | None, hint: str | None, filename: Any
 ) -> SystemCallError:
-    return cls(errno, call, stage=stage, hint=hint, filename=filename)
+    self = SystemCallError.__new__(cls, errno, call, stage=stage, hint=hint, filename=filename)
+    SystemCallError.__init__(self, errno, call, filename=filename)
+    return self
 
 
 def _class_for(cls: type[SystemCallError], builtin: type) -> type[SystemCallError]:

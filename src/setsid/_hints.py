@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno as codes
 import os
+import resource
 
 from . import _procfs
 from ._native import lib
@@ -26,18 +27,17 @@ def call_hint(errno: int, call: str, *facts: Any) -> str | None:
 class ChildFacts:
     """What a hint for a child's failure may need to know."""
 
-    __slots__ = ("argv", "cwd", "env", "group", "moves", "program")
+    __slots__ = ("argv", "cwd", "env", "group", "program")
 
     def __init__(
         self,
         group: int,
-        moves: Sequence[tuple[int, int, bool]],
         program: bytes,
         argv: Sequence[bytes],
         env: Mapping[bytes, bytes],
         cwd: bytes | None,
     ) -> None:
-        self.group, self.moves, self.program = group, moves, program
+        self.group, self.program = group, program
         self.argv, self.env, self.cwd = argv, env, cwd
 
     def candidates(self) -> list[bytes]:
@@ -72,9 +72,12 @@ def _setsid(errno: int) -> str | None:
 
 
 def _no_process(errno: int, pid: int) -> str | None:
-    if errno == codes.ESRCH and not os.path.exists(f"/proc/{pid}"):
-        return f"there is no process {pid}"
-    return None
+    return f"there is no process {pid}" if errno == codes.ESRCH and not _exists(pid) else None
+
+
+def _exists(pid: int) -> bool:
+    """Asked of the kernel: /proc may be missing, or hide the processes of others."""
+    return lib.sid_getsid(pid) != -codes.ESRCH
 
 
 def _setpgid(errno: int, pid: int, pgid: int) -> str | None:
@@ -84,7 +87,7 @@ def _setpgid(errno: int, pid: int, pgid: int) -> str | None:
     if errno == codes.EINVAL:
         return f"{pgid} is no number of a process group" if pgid < 0 else None
     if errno == codes.ESRCH:
-        if not os.path.exists(f"/proc/{pid}"):
+        if not _exists(pid):
             return f"there is no process {pid}"
         parent = _procfs.Stat(pid).ppid
         return None if parent == own else f"process {pid} is no child of process {own}: its parent is {parent}"
@@ -104,10 +107,16 @@ def _group_refused(pid: int, pgid: int) -> str | None:
 
 
 def _group_elsewhere(pgid: int, sid: int) -> str | None:
+    if pgid <= 0:  # 0 is how /proc shows the groups of another pid namespace
+        return f"{pgid} is no number of a process group"
     sessions = {stat.sid for _, stat in _procfs.processes() if stat.pgid == pgid}
-    if not sessions:
+    if sessions:
+        return None if sid in sessions else f"process group {pgid} is in session {sessions.pop()}, not in session {sid}"
+    try:
+        os.killpg(pgid, 0)
+    except ProcessLookupError:
         return f"there is no process group {pgid}"
-    return None if sid in sessions else f"process group {pgid} is in session {sessions.pop()}, not in session {sid}"
+    return None  # /proc is missing, or hides its members
 
 
 def _terminal(errno: int, fd: int, *_: object) -> str | None:
@@ -119,7 +128,7 @@ def _terminal(errno: int, fd: int, *_: object) -> str | None:
     if not os.isatty(fd):
         return f"file descriptor {fd} is not a terminal"
     if _is_manager(fd):
-        return None if lib.sid_tcgetsid(fd) > 0 else f"no session has the terminal of file descriptor {fd}"
+        return None if lib.sid_tcgetsid(fd) >= 0 else f"no session has the terminal of file descriptor {fd}"
     name, own = _tty_name(fd), _procfs.Stat(os.getpid()).tty
     if own == 0:
         return f"the caller has no controlling terminal, so {name} is not it"
@@ -202,30 +211,26 @@ def _child_setpgid(errno: int, facts: ChildFacts, _: int) -> str | None:
 
 
 def _child_ctty(errno: int, _: ChildFacts, fd: int) -> str | None:
-    if errno == codes.EPERM:
-        return _ctty_taken(fd) or _write_only(fd)
-    return _not_a_terminal(errno, fd)
+    return _ctty_taken(fd) if errno == codes.EPERM else None
 
 
-def _child_fd(errno: int, facts: ChildFacts, fd: int) -> str | None:
+def _child_fd(errno: int, _: ChildFacts, fd: int) -> str | None:
     """A dup2 to `fd`, or a fcntl of it, failed."""
-    import resource
-
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     if errno == codes.EMFILE:
         return f"the child may have {limit} open files (RLIMIT_NOFILE), and all their numbers are taken or asked for"
-    if errno != codes.EBADF:
-        return None
-    if fd >= limit:
+    if errno == codes.EBADF and fd >= limit:
         return f"the child's file descriptor {fd} is not below the limit of open files, {limit} (RLIMIT_NOFILE)"
-    source = next((source for source, target, _ in facts.moves if target == fd), fd)
-    return _bad_fd(source)
+    return None
 
 
 def _child_cwd(errno: int, facts: ChildFacts, _: int) -> str | None:
-    if errno == codes.ENOENT and facts.cwd is not None and os.path.islink(facts.cwd):
-        return f"it is a symbolic link to {os.fsdecode(os.readlink(facts.cwd))!r}, which does not exist"
-    return None
+    if errno != codes.ENOENT or facts.cwd is None or not os.path.islink(facts.cwd):
+        return None
+    target = os.readlink(facts.cwd)
+    if os.path.lexists(os.path.join(os.path.dirname(facts.cwd), target)):
+        return None  # it is a link too
+    return f"it is a symbolic link to {os.fsdecode(target)!r}, which does not exist"
 
 
 def _execve(errno: int, facts: ChildFacts, detail: int) -> str | None:
@@ -238,12 +243,13 @@ def _no_program(facts: ChildFacts, path: bytes) -> str | None:
         candidates = facts.candidates()
         found = [path for path in candidates if os.path.isfile(path)]
         if not found:
-            return f"there is none in the {len(candidates)} directories of PATH"
+            where = "PATH" if b"PATH" in facts.env else f"{os.defpath}, since PATH is not set"
+            return f"there is none in {where}"
         path = found[0]
     if not os.path.lexists(path):
         return None  # the errno says it all
     interpreter = _interpreter(path)
-    if interpreter and not os.path.exists(interpreter):
+    if interpreter and not os.path.exists(os.path.join(facts.cwd or b"", interpreter)):
         return f"{os.fsdecode(path)} exists, but its interpreter {os.fsdecode(interpreter)} does not"
     return None
 

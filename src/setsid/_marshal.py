@@ -45,7 +45,7 @@ SPAWN = Verb(
 class Plan:
     """A marshalled ChildSetup: `struct` for C, the rest to keep it alive and to tell what failed."""
 
-    __slots__ = ("_cwd", "_moves", "files", "is_static", "leads_session", "moves", "setup", "struct", "verb")
+    __slots__ = ("_cwd", "_moves", "files", "is_static", "moves", "setup", "struct", "verb")
 
     def __init__(self, setup: ChildSetup, verb: Verb) -> None:
         self.setup = setup
@@ -56,7 +56,6 @@ class Plan:
         self._moves = ffi.new("struct sid_fd_move[]", self.moves)
         self._cwd = None if setup.cwd is None or isinstance(setup.cwd, int) else os.fsencode(setup.cwd) + b"\0"
         self.struct = self._struct()
-        self.leads_session: bool = self.struct.process_group == lib.SID_GROUP_NEW_SESSION
 
     def _struct(self) -> Any:
         setup, verb = self.setup, self.verb

@@ -146,6 +146,8 @@ def _failure(report: Any, plan: Plan, program: Any, arguments: bytes, environmen
     argv = arguments.split(b"\0")
     name = argv[0] if program is _NULL else program
     directory = None if cwd is None else _fsencode(cwd)
-    facts = (plan.struct.process_group, plan.moves, name, argv, environment.variables, directory)
+    if isinstance(plan.setup.cwd, int):  # where the hints look, as the child did
+        directory = b"/proc/self/fd/%d" % plan.setup.cwd
+    facts = (plan.struct.process_group, name, argv, environment.variables, directory)
     filename = {lib.SID_CALL_EXECVE: os.fsdecode(name), lib.SID_CALL_CHDIR: cwd}.get(report.call)
     return child_error(report, facts, filename)
