@@ -28,6 +28,8 @@ static int lift(struct sidch_state *state, int fd)
     do
         copy = fcntl(fd, F_DUPFD_CLOEXEC, copy + 1);
     while (copy >= 0 && sidch_is_target(state->plan, copy));
+    if (copy < 0 && errno == EINVAL) /* asked for one from the limit up: there is none left below */
+        errno = EMFILE;
     return copy < 0 ? sidch_fail(state, SID_CALL_FCNTL, fd) : copy;
 }
 

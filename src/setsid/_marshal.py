@@ -96,6 +96,9 @@ class _Files:
         self._add("foreground_tty", setup.foreground_tty)
         self._add("cwd", setup.cwd if isinstance(setup.cwd, int) else None)
         self._add_passed(setup.pass_fds or ())
+        for number, name in enumerate(("stdin", "stdout", "stderr")):
+            if number in self.targets and getattr(setup, name) is not None:  # a file's number is known only now
+                raise ValueError(f"pass_fds and {name} both say what the child's {number} is")
         self._add_stream(0, "stdin", setup.stdin)
         self._add_stream(1, "stdout", setup.stdout)
         if isinstance(setup.stderr, int) and setup.stderr == STDOUT:

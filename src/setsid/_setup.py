@@ -106,8 +106,8 @@ def _pass_fds(name: str, fds: Any) -> Any:
 
 
 def _cwd(name: str, path: Any) -> Any:
-    if isinstance(path, bool):
-        raise TypeError(f"{name} must be a path or a directory's file descriptor, not bool")
+    if isinstance(path, bool) or not isinstance(path, (int, str, bytes, os.PathLike)):
+        raise TypeError(f"{name} must be a path or a directory's file descriptor, not {type(path).__name__}")
     if isinstance(path, int):
         _range(name, path, 0, INT_MAX)
         return path
@@ -260,7 +260,7 @@ class ChildSetup:
             value = given[name]
             if value is not None:
                 value = _CHECKS[name](name, value)
-                if value and name not in self.supported:
+                if value is not False and name not in self.supported:
                     raise NotImplementedError(f"{name}: {sys.platform} has no such thing")
             _set(self, name, value)
         _set(self, "marshalled", None)
@@ -331,10 +331,9 @@ def _check_conflicts(setup: ChildSetup) -> None:
     both = (setup.default_signals or frozenset()) & (setup.ignore_signals or frozenset())
     if both:
         raise ValueError(f"default_signals and ignore_signals both name {', '.join(map(str, sorted(both)))}")
-    if isinstance(setup.pass_fds, _FrozenDict):
-        for number, stream in enumerate(_STREAMS):
-            if number in setup.pass_fds and getattr(setup, stream) is not None:
-                raise ValueError(f"pass_fds and {stream} both say what the child's {number} is")
+    for number, stream in enumerate(_STREAMS):
+        if number in (setup.pass_fds or ()) and getattr(setup, stream) is not None:
+            raise ValueError(f"pass_fds and {stream} both say what the child's {number} is")
 
 
 def check_session(setup: ChildSetup, group: NewSession | Inherit | int) -> None:
