@@ -23,16 +23,23 @@ int sid_force(int way, int hide)
     return 0;
 }
 
-int sid_way(void)
+static int find_way(enum sid_call *call)
 {
     int way = forced_way ? forced_way : __atomic_load_n(&known_way, __ATOMIC_RELAXED);
 
     if (way != SID_WAY_PROBE)
         return way;
-    way = sidos_probe_way();
+    way = sidos_probe_way(call);
     if (way > 0)
         __atomic_store_n(&known_way, way, __ATOMIC_RELAXED);
     return way;
+}
+
+int sid_way(void)
+{
+    enum sid_call call;
+
+    return find_way(&call);
 }
 
 static int failed(struct sid_child *child, enum sid_call call, int error)
@@ -134,13 +141,14 @@ static void read_report(int fd, int child_fd, struct sid_child *child)
 
     while (!child->report.error) {
         struct pollfd wait = {.fd = fd, .events = POLLIN};
-        int ready = poll(&wait, 1, over ? 0 : 10);
-        if (ready > 0 && read_record(fd, &child->report) <= 0)
+        if (poll(&wait, 1, over ? 0 : 10) > 0) {
+            if (read_record(fd, &child->report) <= 0)
+                return;
+        } else if (over) {
             return;
-        if (ready == 0 && over)
-            return;
-        if (ready == 0)
+        } else { /* nothing for a while, or a signal came: a stream of them must not keep us from looking */
             over = has_ended(child) || sidos_has_executed(child->pid, child_fd, fd);
+        }
     }
 }
 
@@ -230,11 +238,12 @@ int sid_spawn(const struct sid_plan *plan, const char *executable, const char *a
 {
     struct sid_strings arguments = {argv, argv_size, argc}, environment = {env, env_size, envc};
     struct sid_vectors vectors;
-    int way = sid_way();
+    enum sid_call call;
+    int way = find_way(&call);
     int result;
 
     if (way < 0)
-        return failed(child, SID_CALL_CLONE, way);
+        return failed(child, call, way);
     result = sid_make_vectors(&vectors, executable, &arguments, &environment, plan->move_count);
     if (result < 0)
         return result == -EINVAL ? result : failed(child, SID_CALL_MALLOC, result);

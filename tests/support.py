@@ -71,8 +71,11 @@ def children() -> list[int]:
     """This process's children, zombies included."""
     pids: list[int] = []
     for task in os.listdir("/proc/self/task"):
-        with open(f"/proc/self/task/{task}/children") as file:
-            pids += map(int, file.read().split())
+        try:
+            with open(f"/proc/self/task/{task}/children") as file:
+                pids += map(int, file.read().split())
+        except (FileNotFoundError, ProcessLookupError):  # the thread has ended meanwhile
+            continue
     return sorted(pids)
 
 

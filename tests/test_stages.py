@@ -159,9 +159,6 @@ injected("fcntl", Stage.FDS, "fcntl", spent=spent, pass_fds=swap, **IN_FRONT)
     "placing a file": """
 injected("?dup2,dup3", Stage.FDS, "dup2", spent=lambda: os.dup2(0, 60), stdin=terminal, **IN_FRONT)
 """,
-    "closing, in a kernel that can do it in no way": """
-injected("close_range,fcntl", Stage.CLOSE_FDS, "fcntl", spent=lambda: os.dup(0), **IN_FRONT)
-""",
     "umask": """
 injected("umask", Stage.UMASK, "umask", umask=0o77, **IN_FRONT)
 """,
@@ -184,6 +181,21 @@ def traced(need: Callable[..., str]) -> None:
 @pytest.mark.parametrize("scenario", INJECTIONS)
 def test_an_injected_failure_is_named_and_leaves_nothing_behind(scenario: str, way: str) -> None:
     fresh(PRELUDE + INJECTED + INJECTIONS[scenario], way=way)
+
+
+@pytest.mark.usefixtures("traced")
+def test_files_that_can_be_closed_by_no_means_are_not_let_through(way: str) -> None:
+    fresh(
+        PRELUDE
+        + INJECTED
+        + """
+for number in range(100, 150):  # the caller itself makes far fewer calls of fcntl
+    os.dup2(0, number)
+with tracing("-e", "inject=close_range:error=ENOSYS", "-e", "inject=fcntl:error=EPERM:when=30+"):
+    check(Stage.CLOSE_FDS, "fcntl", errno.EPERM, PermissionError, repetitions=1, **IN_FRONT)
+""",
+        way=way,
+    )
 
 
 @pytest.mark.usefixtures("traced")

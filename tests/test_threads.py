@@ -154,7 +154,7 @@ if interrupted:
     signal.signal(signal.SIGALRM, lambda *_: None)
     signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
 try:
-    process = setsid.spawn([program, "100"])
+    process = setsid.spawn([program, "70"])
 except FileNotFoundError as error:
     assert (program, error.call) == ("/nonexistent", "execve")
 else:

@@ -59,14 +59,14 @@ static int mark_listed(struct sidch_state *state, int directory)
     return size < 0 ? -errno : 0;
 }
 
-/* No /proc either: every number that can be open, unless a limit was lowered below it. */
+/* No /proc either: every number up to the hard limit, since the soft one may have been lowered below an open file. */
 static int mark_all(struct sidch_state *state)
 {
     struct rlimit limit;
     int top = 1 << 20;
 
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < (rlim_t)top)
-        top = (int)limit.rlim_cur;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_max < (rlim_t)top)
+        top = (int)limit.rlim_max;
     for (int fd = 3; fd < top; fd++)
         mark(state, fd);
     return 0;

@@ -113,16 +113,19 @@ __attribute__((noinline)) static int start(struct sidos_start *start, int flags,
     return pid;
 }
 
+static const enum sid_call way_calls[] = {
+    [SID_WAY_CLONE3] = SID_CALL_CLONE3,
+    [SID_WAY_CLONE] = SID_CALL_CLONE,
+    [SID_WAY_PAGE] = SID_CALL_CLONE,
+    [SID_WAY_FORK] = SID_CALL_FORK,
+};
+
 int sidos_start_child(struct sidos_start *child, enum sid_call *call)
 {
-    static const enum sid_call calls[] = {[SID_WAY_CLONE3] = SID_CALL_CLONE3,
-                                          [SID_WAY_CLONE] = SID_CALL_CLONE,
-                                          [SID_WAY_PAGE] = SID_CALL_CLONE,
-                                          [SID_WAY_FORK] = SID_CALL_FORK};
     int flags = way_flags[child->way];
     int pid = start(child, flags | CLONE_PIDFD, SIGCHLD);
 
-    *call = calls[child->way];
+    *call = way_calls[child->way];
     if (pid == -EINVAL) /* an emulator that has no pidfds */
         pid = start(child, flags, SIGCHLD);
     return pid;
@@ -135,13 +138,17 @@ static int set_flag(void *flag)
 }
 
 /* 1: the child shared our memory; 0: it did not (an emulator forks instead); or -errno. No exit signal and __WALL, so
-   that the program's SIGCHLD handler and its waits never meet this child. */
+   that the program's SIGCHLD handler and its waits never meet this child; all signals blocked, so that none ends it. */
 static int shares_memory(int way)
 {
     volatile int flag = 0;
     struct sidos_start child = {.main = set_flag, .argument = (void *)&flag, .way = way};
-    int pid = start(&child, way_flags[way], 0);
+    struct sidos_blocked was;
+    int pid;
 
+    sidos_block(&was);
+    pid = start(&child, way_flags[way], 0);
+    sidos_unblock(&was);
     if (pid < 0)
         return pid;
     while (waitpid(pid, NULL, __WALL) < 0 && errno == EINTR)
@@ -155,13 +162,14 @@ static int is_passing(int error)
 }
 
 /*
- * Shared memory must be seen, not assumed: under qemu-user and valgrind vfork is fork, errors written to memory would
- * be lost, and the parent does not sleep either, so a shared page would be read too early. There only the pipe is sure.
+ * Shared memory must be seen, not assumed: under qemu-user and valgrind vfork is fork, and errors written to memory
+ * would be lost. Nobody promises there that the parent sleeps either, as a shared page needs: only the pipe is sure.
  */
-int sidos_probe_way(void)
+int sidos_probe_way(enum sid_call *call)
 {
     for (int way = SID_WAY_CLONE3; way <= SID_WAY_CLONE; way++) {
         int shared = shares_memory(way);
+        *call = way_calls[way];
         if (shared > 0)
             return way;
         if (shared == 0)

@@ -14,8 +14,8 @@ struct sidos_start {
 
 /* Makes a child that calls start->main; its pid. */
 int sidos_start_child(struct sidos_start *start, enum sid_call *call);
-/* The best way that this system can be shown to support. */
-int sidos_probe_way(void);
+/* The best way that this system can be shown to support; -EAGAIN or -ENOMEM of `call` for now. */
+int sidos_probe_way(enum sid_call *call);
 
 /* Blocks every signal of the calling thread, libc's own too, and thread cancellation. */
 struct sidos_blocked {
