@@ -260,7 +260,7 @@ def unblocked_child(manager, inner):
 SPAWNER = '''
 from strace import *
 signal.signal(signal.SIGTSTP, lambda *_: None)
-with tracing("-qq", "-e", "trace=execve,rt_sigprocmask,rt_sigreturn", *sys.argv[1:]):
+with tracing("-e", "trace=execve,rt_sigprocmask,rt_sigreturn", *sys.argv[1:]):
     process = setsid.spawn(["cat"], stdin=setsid.DEVNULL, process_group=0, foreground_tty=0)
     changes = []
     while setsid.ProcessState.DONE not in changes:
