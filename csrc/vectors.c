@@ -73,7 +73,7 @@ int sid_make_vectors(struct sid_vectors *vectors, const char *executable, const 
                      const struct sid_strings *env, int scratch)
 {
     const char *program = executable ? executable : argv->bytes;
-    const char *path = strchr(program, '/') ? NULL : search_path(env);
+    const char *path = !*program || strchr(program, '/') ? NULL : search_path(env);
     size_t pointers = (size_t)argv->count + (size_t)env->count + 2;
     char **at;
 

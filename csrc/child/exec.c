@@ -18,6 +18,10 @@ int sidch_exec(struct sidch_state *state)
     const char *path = job->paths;
     int denied = -1;
 
+    if (!*path) {
+        errno = ENOENT;
+        return sidch_fail(state, SID_CALL_EXECVE, 0);
+    }
     for (int i = 0; i < job->path_count; i++, path += strlen(path) + 1) {
         execve(path, job->argv, job->envp);
         sidch_fail(state, SID_CALL_EXECVE, i);

@@ -129,12 +129,20 @@ int sidch_close_fds(struct sidch_state *state)
     return sidch_os_close_range(first, ~0U) < 0 ? sidch_os_close_others(state) : 0;
 }
 
-/* umask can't fail, but a seccomp filter can make it. */
+/* umask can't fail, but a seccomp filter can make it. glibc then returns the kernel's -errno and leaves errno alone. */
 int sidch_umask(struct sidch_state *state)
 {
+    int old;
+
     if (state->plan->umask < 0)
         return 0;
-    return (int)umask((mode_t)state->plan->umask) < 0 ? sidch_fail(state, SID_CALL_UMASK, 0) : 0;
+    errno = 0;
+    old = (int)umask((mode_t)state->plan->umask);
+    if (old >= 0)
+        return 0;
+    if (errno == 0)
+        errno = -old;
+    return sidch_fail(state, SID_CALL_UMASK, 0);
 }
 
 int sidch_cwd(struct sidch_state *state)

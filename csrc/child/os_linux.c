@@ -30,10 +30,12 @@ static int parse_fd(const char *name)
     return fd;
 }
 
-static void mark(struct sidch_state *state, int fd)
+/* A number that is not open is none of ours. */
+static int mark(struct sidch_state *state, int fd)
 {
-    if (fd >= 3 && !sidch_is_target(state->plan, fd))
-        fcntl(fd, F_SETFD, FD_CLOEXEC); /* a number that is not open is none of ours */
+    if (fd < 3 || sidch_is_target(state->plan, fd) || fcntl(fd, F_SETFD, FD_CLOEXEC) == 0 || errno == EBADF)
+        return 0;
+    return sidch_fail(state, SID_CALL_FCNTL, fd);
 }
 
 /* getdents64(2)'s record; libc has it under several names or not at all. */
@@ -53,7 +55,8 @@ static int mark_listed(struct sidch_state *state, int directory)
     while ((size = syscall(SYS_getdents64, directory, buffer, sizeof buffer)) > 0)
         for (long at = 0; at < size;) {
             const struct entry *entry = (const struct entry *)(buffer + at);
-            mark(state, parse_fd(entry->name));
+            if (mark(state, parse_fd(entry->name)) < 0)
+                return -errno;
             at += entry->length;
         }
     return size < 0 ? -errno : 0;
@@ -68,7 +71,8 @@ static int mark_all(struct sidch_state *state)
     if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_max < (rlim_t)top)
         top = (int)limit.rlim_max;
     for (int fd = 3; fd < top; fd++)
-        mark(state, fd);
+        if (mark(state, fd) < 0)
+            return -errno;
     return 0;
 }
 

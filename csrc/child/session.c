@@ -58,13 +58,19 @@ int sidch_foreground(struct sidch_state *state)
     return 0;
 }
 
-/* Dispatching the fds may have moved the terminal's number, so ask /dev/tty: it is the controlling terminal. */
+/*
+ * Dispatching the fds may have put another file at the terminal's number. The call is refused then, and /dev/tty is the
+ * controlling terminal. The child is at its end, so it gives up a file to have a number for that one.
+ */
 void sidch_return_foreground(struct sidch_state *state)
 {
     int fd;
 
     if (state->old_foreground <= 0 || state->old_foreground == getpgrp())
         return;
+    if (tcsetpgrp(state->plan->foreground_tty, state->old_foreground) == 0)
+        return;
+    close(STDIN_FILENO);
     fd = open("/dev/tty", O_RDWR | O_NOCTTY | O_CLOEXEC);
     if (fd >= 0)
         tcsetpgrp(fd, state->old_foreground);

@@ -14,7 +14,7 @@ from ._native import lib
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
     from typing import Any
 
 
@@ -27,18 +27,18 @@ def call_hint(errno: int, call: str, *facts: Any) -> str | None:
 class ChildFacts:
     """What a hint for a child's failure may need to know."""
 
-    __slots__ = ("argv", "cwd", "env", "group", "program")
+    __slots__ = ("arguments", "cwd", "env", "group", "program")
 
     def __init__(
         self,
         group: int,
         program: bytes,
-        argv: Sequence[bytes],
+        arguments: bytes,
         env: Mapping[bytes, bytes],
         cwd: bytes | None,
     ) -> None:
         self.group, self.program = group, program
-        self.argv, self.env, self.cwd = argv, env, cwd
+        self.arguments, self.env, self.cwd = arguments, env, cwd
 
     def candidates(self) -> list[bytes]:
         """Where the child has looked for its program."""
@@ -281,10 +281,11 @@ def _no_format(_: ChildFacts, path: bytes) -> str | None:
 
 
 def _too_big(facts: ChildFacts, _: bytes) -> str | None:
-    size = sum(map(len, facts.argv)) + len(facts.argv)
+    argv = facts.arguments.split(b"\0")
+    size = len(facts.arguments) + 1
     variables = [len(name) + len(value) + 1 for name, value in facts.env.items()]
     env_size = sum(variables) + len(variables)
-    longest = max(*map(len, facts.argv), *variables, 0)
+    longest = max(*map(len, argv), *variables, 0)
     return f"arguments take {size} bytes, the environment {env_size}, the longest string {longest}"
 
 

@@ -60,9 +60,10 @@ def spawn(
     elif changes:
         setup = setup.replace(**changes)
     try:
+        argv[:0]  # neither a set, a mapping nor a generator
         arguments = "\0".join(argv).encode(_ENCODING, _ERRORS)  # type: ignore[arg-type]
         count = len(argv)
-    except (TypeError, AttributeError):
+    except (TypeError, AttributeError, KeyError):
         arguments, count = _arguments(argv)
     if isinstance(argv, str):
         raise _no_sequence(argv)
@@ -87,7 +88,7 @@ def spawn(
 
 def _arguments(argv: Sequence[StrOrBytesPath]) -> tuple[bytes, int]:
     """What `spawn` needs of an argv that is not all str: a block with a NUL between the arguments, and their number."""
-    if isinstance(argv, bytes) or not hasattr(argv, "__getitem__"):
+    if isinstance(argv, bytes) or not hasattr(argv, "__getitem__") or hasattr(argv, "keys"):
         raise _no_sequence(argv)
     arguments = [_fsencode(argument) for argument in argv]
     return b"\0".join(arguments), len(arguments)
@@ -143,11 +144,10 @@ def _failure(report: Any, plan: Plan, program: Any, arguments: bytes, environmen
     if not report.error:
         return ValueError("embedded null byte in argv or env")
     cwd = plan.setup.cwd if not isinstance(plan.setup.cwd, int) else None
-    argv = arguments.split(b"\0")
-    name = argv[0] if program is _NULL else program
+    name = arguments.split(b"\0", 1)[0] if program is _NULL else program
     directory = None if cwd is None else _fsencode(cwd)
     if isinstance(plan.setup.cwd, int):  # where the hints look, as the child did
         directory = b"/proc/self/fd/%d" % plan.setup.cwd
-    facts = (plan.struct.process_group, name, argv, environment.variables, directory)
+    facts = (plan.struct.process_group, name, arguments, environment.variables, directory)
     filename = {lib.SID_CALL_EXECVE: os.fsdecode(name), lib.SID_CALL_CHDIR: cwd}.get(report.call)
     return child_error(report, facts, filename)
