@@ -1,6 +1,7 @@
 /* The processes of a session or a process group. */
 #include <dirent.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -62,4 +63,11 @@ int sid_open_member(int scope, int id, int pid)
         return pidfd;
     close(pidfd);
     return -ESRCH;
+}
+
+int sid_signal_member(int scope, int id, int pid, int signal)
+{
+    if (!is_member(scope, id, pid))
+        return -ESRCH;
+    return kill(pid, signal) < 0 ? -errno : 0;
 }

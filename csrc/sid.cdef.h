@@ -165,6 +165,8 @@ enum sid_scope { SID_SCOPE_SESSION, SID_SCOPE_GROUP };
 int sid_members(int scope, int id, int *pids, int room);
 /* A pidfd of process `pid`, opened before its membership of `id` was seen; -ESRCH if it is no member. pidfd_open(2) */
 int sid_open_member(int scope, int id, int pid);
+/* Sends `signal` by number to `pid` if it is a member of `id`, where there is no pidfd to be had; 0. kill(2) */
+int sid_signal_member(int scope, int id, int pid, int signal);
 /* Sends `signal` through a pidfd; 0. pidfd_send_signal(2) */
 int sid_signal_pidfd(int pidfd, int signal);
 
@@ -193,6 +195,9 @@ int sid_reap(struct sid_child *child);
 int sid_wait_change(struct sid_child *child, int64_t timeout);
 /* Sends a signal to the child, never to a process that got its pid later; 0. pidfd_send_signal(2) */
 int sid_signal_child(struct sid_child *child, int signal);
+/* 1 if the child is ours and unreaped, so that its number, and those of the group and session that it leads, can't be
+   another's; else 0. waitid(2) */
+int sid_is_ours(struct sid_child *child);
 /* Sends a signal to the child's process group while the child is not reaped, so that the group's number is its own; 0,
    or 1 if that is the caller's own group, which is spared. kill(2) */
 int sid_signal_group(struct sid_child *child, int signal);

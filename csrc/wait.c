@@ -339,13 +339,33 @@ int sid_wait_change(struct sid_child *child, int64_t timeout)
     return result == -ECHILD && sid_reap(child) == 1 ? SID_CHANGE_DONE : result;
 }
 
-/* By number under the lock: not reaped while we hold it, the child still has its own. */
+/* Under the lock we don't reap it, but somebody else may have: then the number may be another's. */
+static int is_ours_locked(const struct sid_child *child)
+{
+    struct sidos_ended ended;
+
+    return !is_set(&child->reaped) && look(child, WEXITED | WNOHANG, &ended) == 0;
+}
+
+int sid_is_ours(struct sid_child *child)
+{
+    int result = enter(child);
+
+    if (result <= 0)
+        return 0;
+    lock(child);
+    result = is_ours_locked(child);
+    unlock(child);
+    release(child);
+    return result;
+}
+
 static int signal_by_number(struct sid_child *child, int signal)
 {
     int result;
 
     lock(child);
-    result = is_set(&child->reaped) ? -ESRCH : kill(child->pid, signal) < 0 ? -errno : 0;
+    result = !is_ours_locked(child) ? -ESRCH : kill(child->pid, signal) < 0 ? -errno : 0;
     unlock(child);
     return result;
 }
@@ -363,7 +383,7 @@ int sid_signal_child(struct sid_child *child, int signal)
 
 static int signal_group_locked(const struct sid_child *child, int signal)
 {
-    pid_t group = is_set(&child->reaped) ? 0 : getpgid(child->pid);
+    pid_t group = is_ours_locked(child) ? getpgid(child->pid) : 0;
 
     if (group <= 1)
         return -ESRCH;

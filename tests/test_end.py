@@ -65,8 +65,9 @@ def lives(pid):
 """
 
 
-def scenario(source: str, *, hide_pidfd: bool = False) -> None:
-    fresh(RAISES + FAMILY + source, hide_pidfd=hide_pidfd)
+def scenario(source: str, *, hide_pidfd: bool = False, timeout: float = 120) -> None:
+    """Run `source` with `family` and `lives`."""
+    fresh(RAISES + FAMILY + source, hide_pidfd=hide_pidfd, timeout=timeout)
 
 
 # -- what is ended
@@ -136,11 +137,12 @@ def test_stopped_processes_are_continued_and_so_end_by_the_first_signal(hide_pid
     scenario(
         """
 process, pids = family("s", "s", "gs")
-report = process.end(60)
+report = process.end(1000)
 assert (report.ended, report.survived) == (tuple(sorted([process.pid, *pids])), ())
 assert process.returncode == -signal.SIGTERM
 """,
         hide_pidfd=hide_pidfd,
+        timeout=30,  # long before the grace is over: SIGKILL had no part in it
     )
 
 

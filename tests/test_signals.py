@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
 
 import pytest
 
 import strace
 from support import fresh
 
-# Signals whose numbers no program may set, 0 to 31 and the realtime ones that libc leaves to programs.
-SETTABLE: Final = """
+# For a helper: every signal that a program may set, and the sets of a child that sets none itself.
+SETTABLE = """
 SETTABLE = sorted(set(signal.valid_signals()) - {signal.SIGKILL, signal.SIGSTOP})
 PYTHON_IGNORES = {signal.SIGPIPE, signal.SIGXFSZ}
 
@@ -153,6 +152,10 @@ except BlockingIOError:
 INNER = """
 import select, termios
 
+def hear(reader):
+    assert select.select([reader], [], [], 60)[0], "nothing to be heard: the spawner is asleep in the kernel"
+    return os.read(reader, 100).decode()
+
 def on_a_pty(source, during, *args, seconds=60):
     manager, terminal = os.openpty()
     modes = termios.tcgetattr(terminal)
@@ -216,7 +219,7 @@ assert children() == []
         + INNER
         + f"""
 def during(inner, manager, reader):
-    assert os.read(reader, 5) == b"ready"
+    assert hear(reader) == "ready"
     deadline = time.monotonic() + 60
     while inner.poll() is None and time.monotonic() < deadline:
         for _ in range(100):
@@ -284,7 +287,7 @@ def straced(way: str, inject: tuple[str, ...], during: str, changes: str) -> Non
 def during(inner, manager, reader):
     child = unblocked_child(manager, inner)
     {during}
-    assert os.read(reader, 100).decode() == {changes!r}
+    assert hear(reader) == {changes!r}
 on_a_pty(SPAWNER, during, *{inject!r})
 """,
         way=way,

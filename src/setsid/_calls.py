@@ -29,7 +29,8 @@ def as_fd(file: int | HasFileno, name: str = "fd") -> int:
     return int(file)
 
 
-def _as_int(value: int, name: str) -> int:
+def as_int(value: int, name: str) -> int:
+    """An int or what stands for one, as a member of an IntEnum."""
     if not hasattr(value, "__index__"):
         raise TypeError(f"{name} must be an int, not {type(value).__name__}")
     return value.__index__()
@@ -55,7 +56,7 @@ def getsid(pid: int = 0) -> int:
     getsid(2), POSIX getsid().
     """
     if type(pid) is not int:
-        pid = _as_int(pid, "pid")
+        pid = as_int(pid, "pid")
     sid = _getsid(pid)
     if sid < 0:
         raise error(sid, "getsid", pid)
@@ -69,7 +70,7 @@ def setpgid(pid: int = 0, pgid: int = 0) -> None:
     for a group that is not in the same session, ESRCH when `pid` is neither the caller nor its child, EINVAL for a
     negative `pgid`. setpgid(2), POSIX setpgid().
     """
-    pid, pgid = _as_int(pid, "pid"), _as_int(pgid, "pgid")
+    pid, pgid = as_int(pid, "pid"), as_int(pgid, "pgid")
     result = lib.sid_setpgid(pid, pgid)
     if result < 0:
         raise error(result, "setpgid", pid, pgid)
@@ -81,7 +82,7 @@ def getpgid(pid: int = 0) -> int:
     Raises SystemCallError: ESRCH when there is no such process. getpgid(2), POSIX getpgid().
     """
     if type(pid) is not int:
-        pid = _as_int(pid, "pid")
+        pid = as_int(pid, "pid")
     pgid = _getpgid(pid)
     if pgid < 0:
         raise error(pgid, "getpgid", pid)
@@ -125,7 +126,7 @@ def tcsetpgrp(fd: int | HasFileno, pgid: int) -> None:
     another session, ESRCH when there is none and no process of that number, EINVAL when it is negative, EBADF.
     tcsetpgrp(3), POSIX tcsetpgrp().
     """
-    fd, pgid = as_fd(fd), _as_int(pgid, "pgid")
+    fd, pgid = as_fd(fd), as_int(pgid, "pgid")
     result = lib.sid_tcsetpgrp(fd, pgid)
     if result < 0:
         raise error(result, "tcsetpgrp", fd, pgid)

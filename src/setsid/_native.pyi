@@ -27,6 +27,7 @@ class _Child(Protocol):
 class _Lib:
     SID_CALL_CHDIR: Final[int]
     SID_CALL_EXECVE: Final[int]
+    SID_PIDFD_NONE: Final[int]
     SID_GROUP_INHERIT: Final[int]
     SID_GROUP_NEW_SESSION: Final[int]
     SID_SCOPE_GROUP: Final[int]
@@ -67,6 +68,8 @@ class _Lib:
     @staticmethod
     def sid_open_member(scope: int, number: int, pid: int, /) -> int: ...
     @staticmethod
+    def sid_signal_member(scope: int, number: int, pid: int, signal: int, /) -> int: ...
+    @staticmethod
     def sid_signal_pidfd(pidfd: int, signal: int, /) -> int: ...
     @staticmethod
     def sid_spawn(
@@ -95,6 +98,8 @@ class _Lib:
     def sid_signal_child(child: _Child, signal: int, /) -> int: ...
     @staticmethod
     def sid_signal_group(child: _Child, signal: int, /) -> int: ...
+    @staticmethod
+    def sid_is_ours(child: _Child, /) -> int: ...
     @staticmethod
     def sid_reaped_elsewhere(child: _Child, status: int, /) -> int: ...
     @staticmethod

@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import os
 import time
+import warnings
 
+from ._calls import as_int
 from ._errors import SystemCallError, error
 from ._native import lib
 
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from resource import struct_rusage
     from types import TracebackType
+
+    from typing import Any
 
     from typing_extensions import Self
 
@@ -195,14 +199,14 @@ class Process:
 
         pidfd_send_signal(2)
         """
-        signal = signal.__index__()
+        signal = as_int(signal, "signal")
         if self._child.ended:
             return
         result = lib.sid_signal_child(self._child, signal)
         if result == -errno.EBADF:
             raise self._closed_error()
         if result < 0 and result != -errno.ESRCH:
-            raise error(result, "pidfd_send_signal")
+            raise error(result, "kill" if self._child.pidfd == lib.SID_PIDFD_NONE else "pidfd_send_signal")
 
     def terminate(self) -> None:
         """Send SIGTERM, as `send_signal` does."""
@@ -218,12 +222,12 @@ class Process:
         Raises ValueError when that is the caller's own group; SystemCallError: ESRCH once the child has been reaped,
         since the group's number may be another's by then; EPERM, EINVAL. kill(2)
         """
-        result = lib.sid_signal_group(self._child, signal.__index__())
+        result = lib.sid_signal_group(self._child, as_int(signal, "signal"))
         if result == 1:
             raise ValueError(f"process {self.pid} is in the caller's own process group, {os.getpgrp()}")
         if result == -errno.EBADF:
             raise self._closed_error()
-        if result == -errno.ESRCH and self._child.reaped:
+        if result == -errno.ESRCH:
             hint = f"process {self.pid} has been reaped, so its group's number may be another's"
             raise SystemCallError(errno.ESRCH, "kill", hint=hint)
         if result < 0:
@@ -249,7 +253,8 @@ class Process:
         """
         from ._session import end_process
 
-        return end_process(self, grace, signal.__index__())
+        self._check_open()
+        return end_process(self, grace, as_int(signal, "signal"))
 
     # -- the handle
 
@@ -262,6 +267,7 @@ class Process:
             dropped.append(self._child)
 
     def __enter__(self) -> Self:
+        self._check_open()
         return self
 
     def __exit__(
@@ -270,39 +276,19 @@ class Process:
         try:
             if kind is None:
                 self.wait()
-            elif self.returncode is None:
+            else:
                 self.end()
         finally:
             self.close()
 
-    def __del__(self) -> None:
+    # What it needs is bound here: at the interpreter's end the module's names may be gone.
+    def __del__(self, _close: Any = _close, _dropped: list[_Child] = dropped, _warn: Any = warnings.warn) -> None:
         if self._child.kept and _close(self._child):
-            dropped.append(self._child)
-            import warnings
-
-            warnings.warn(f"process {self.pid} was never waited for", ResourceWarning, source=self, stacklevel=2)
+            _dropped.append(self._child)
+            _warn(f"process {self.pid} was never waited for", ResourceWarning, source=self, stacklevel=2)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} pid={self.pid} returncode={self.returncode} args={self.args!r}>"
-
-    # -- for end()
-
-    def _is_reaped(self) -> bool:
-        """Whether the child's number may be another's by now."""
-        if not self._child.reaped:
-            self._has_ended()
-        return bool(self._child.reaped)
-
-    def _has_ended(self) -> bool:
-        """Whether it has ended, without reaping it. Raises ChildProcessError when somebody else has."""
-        result = lib.sid_wait(self._child, 0, False)
-        if result < 0 and result != -errno.ETIMEDOUT:
-            raise self._wait_error(result)
-        return result == 0
-
-    def _dup_fileno(self) -> int:
-        """A pidfd that the caller closes, or -errno where there is none."""
-        return lib.sid_dup_pidfd(self._child)
 
     def _check_open(self) -> None:
         if self._child.closed:
@@ -322,7 +308,7 @@ def _until(timeout: float, wait: Callable[[int], int]) -> int:
 
 
 def _nanoseconds(timeout: float) -> int:
-    """Seconds as the nanoseconds that fit a C int64. A timeout in the past looks once."""
+    """Seconds as the nanoseconds that fit a C int64. A time that is over already looks once."""
     if timeout != timeout:
         raise ValueError("timeout is not a number")
-    return max(0, int(min(timeout, 9e9) * 1e9))
+    return int(min(timeout, 9e9) * 1e9) if timeout > 0 else 0

@@ -13,6 +13,7 @@ from ._native import ffi, lib
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from ._native import _Child
     from ._process import Process
 
 SIGKILL = _signals.SIGKILL
@@ -63,9 +64,15 @@ class Session:
 
 def end_process(process: Process, grace: float, signal: int) -> EndReport:
     """Process.end: the child is reaped last, since nobody else gets a zombie's number."""
-    if process._is_reaped():
+    if not grace >= 0:
+        raise ValueError(f"grace must be a number of seconds, not {grace}")
+    if signal not in _signals.valid_signals():
+        raise ValueError(f"there is no signal {signal}")
+    child = process._child
+    if not lib.sid_is_ours(child):  # somebody has reaped it, so what bears its number may be another's
+        process.poll()
         return EndReport((), ())
-    members = _members_of(process)
+    members = _Members(child)
     seen: set[int] = set()
     survived = members.signal_and_wait(signal, grace, seen)
     if survived:
@@ -75,30 +82,32 @@ def end_process(process: Process, grace: float, signal: int) -> EndReport:
     return EndReport(tuple(sorted(seen.difference(survived))), tuple(sorted(survived)))
 
 
-def _members_of(process: Process) -> _Members:
-    pid = process.pid
-    own_sid, own_pgid = lib.sid_getsid(0), lib.sid_getpgid(0)
-    if lib.sid_getsid(pid) == pid != own_sid:
-        return _Members(process, lib.SID_SCOPE_SESSION)
-    if lib.sid_getpgid(pid) == pid != own_pgid:
-        return _Members(process, lib.SID_SCOPE_GROUP)
-    return _Members(process, None)
-
-
 class _Members:
-    """The living processes of the session or group that a child leads, or the child alone."""
+    """The living processes of the session or group that an unreaped child leads, or the child alone."""
 
-    def __init__(self, process: Process, scope: int | None) -> None:
-        self._process = process
-        self._scope = scope
+    def __init__(self, child: _Child) -> None:
+        self._child = child
+        self._pid = child.pid
+        self._scope = self._find_scope()
+        self._watched: dict[int, int] = {}  # pid -> pidfd, of those that were signalled
+        self._refused: set[int] = set()
+
+    def _find_scope(self) -> int | None:
+        """None, "the child alone", also where the caller itself is in what the child leads."""
+        if lib.sid_getsid(self._pid) == self._pid != lib.sid_getsid(0):
+            return lib.SID_SCOPE_SESSION
+        if lib.sid_getpgid(self._pid) == self._pid != lib.sid_getpgid(0):
+            return lib.SID_SCOPE_GROUP
+        return None
 
     def pids(self) -> list[int]:
+        """Those that live now."""
         if self._scope is None:
-            return [] if self._process._has_ended() else [self._process.pid]
+            return [self._pid] if lib.sid_wait(self._child, 0, False) == -errno.ETIMEDOUT else []
         room = 64
         while True:
             buffer = ffi.new("int[]", room)
-            count = lib.sid_members(self._scope, self._process.pid, buffer, room)
+            count = lib.sid_members(self._scope, self._pid, buffer, room)
             if count < 0:
                 raise error(count, "opendir", filename="/proc")
             if count <= room:
@@ -110,48 +119,63 @@ class _Members:
         the time is over. The pids that are left; all that were met are added to `seen`.
         """
         deadline = time.monotonic() + seconds
-        pidfds: dict[int, int] = {}
+        signalled: set[int] = set()
+        self._refused.clear()
         try:
             while pids := self.pids():
                 seen.update(pids)
-                for pid in pids:
-                    if pid not in pidfds:
-                        pidfds[pid] = self._signal(pid, signal)
-                if time.monotonic() >= deadline:
+                for pid in signalled.symmetric_difference(pids) & set(pids):
+                    self._signal(pid, signal)
+                signalled = set(pids)  # a number that comes up again later is a new process's
+                if time.monotonic() >= deadline or (signal == SIGKILL and self._refused.issuperset(pids)):
                     return pids
-                _wait_for_all([fd for fd in pidfds.values() if fd >= 0], deadline)
+                self._wait(deadline)
         finally:
-            for fd in pidfds.values():
-                if fd >= 0:
-                    os.close(fd)
+            self._unwatch()
         return []
 
-    def _signal(self, pid: int, signal: int) -> int:
-        """Signal one member, and let it run to see the signal. Its pidfd, or -errno when it was none or has ended."""
-        if self._scope is None or pid == self._process.pid:
-            self._process.send_signal(signal)
-            self._process.send_signal(_SIGCONT)
-            return self._process._dup_fileno()
-        fd = lib.sid_open_member(self._scope, self._process.pid, pid)
+    def _signal(self, pid: int, signal: int) -> None:
+        """Signal one member, and let it run to see the signal."""
+        fd = self._open(pid)
+        if fd in (-errno.EMFILE, -errno.ENFILE) and self._watched:
+            self._unwatch()
+            fd = self._open(pid)
         if fd >= 0:
-            lib.sid_signal_pidfd(fd, signal)  # EPERM: it will be among the survivors
+            self._watched[pid] = fd
+            result = lib.sid_signal_pidfd(fd, signal)
             lib.sid_signal_pidfd(fd, _SIGCONT)
-        elif fd == -errno.ENOSYS:
-            os.kill(pid, signal)
-            os.kill(pid, _SIGCONT)
-        return fd
-
-
-def _wait_for_all(pidfds: list[int], deadline: float) -> None:
-    """Wait until all have ended; but not much longer than a moment, since there may be new members by then."""
-    moment = min(deadline, time.monotonic() + 0.05)
-    poll = select.poll()
-    for fd in pidfds:
-        poll.register(fd, select.POLLIN)
-    left = len(pidfds)
-    while (seconds := moment - time.monotonic()) > 0 and (left or not pidfds):
-        for fd, _ in poll.poll(min(seconds, 0.05 if pidfds else 0.002) * 1000):
-            poll.unregister(fd)
-            left -= 1
-        if not pidfds:  # no pidfds in this kernel: the caller looks again
+        elif pid == self._pid:
+            result = lib.sid_signal_child(self._child, signal)
+            lib.sid_signal_child(self._child, _SIGCONT)
+        elif fd == -errno.ESRCH:
             return
+        else:  # no pidfds, or no file left to have one
+            result = lib.sid_signal_member(self._scope, self._pid, pid, signal)
+            lib.sid_signal_member(self._scope, self._pid, pid, _SIGCONT)
+        if result == -errno.EPERM:
+            self._refused.add(pid)
+
+    def _open(self, pid: int) -> int:
+        if pid == self._pid or self._scope is None:
+            return lib.sid_dup_pidfd(self._child)
+        if self._child.pidfd == lib.SID_PIDFD_NONE:
+            return -errno.ENOSYS
+        return lib.sid_open_member(self._scope, self._pid, pid)
+
+    def _unwatch(self) -> None:
+        while self._watched:
+            os.close(self._watched.popitem()[1])
+
+    def _wait(self, deadline: float) -> None:
+        """Wait until all that are watched have ended, or for a moment: there may be new members by then."""
+        moment = min(deadline, time.monotonic() + (0.05 if self._watched else 0.002))
+        poll = select.poll()
+        for fd in self._watched.values():
+            poll.register(fd, select.POLLIN)
+        left = len(self._watched)
+        while (seconds := moment - time.monotonic()) > 0:
+            for fd, _ in poll.poll(seconds * 1000):
+                poll.unregister(fd)
+                left -= 1
+            if not left:
+                return
