@@ -14,10 +14,22 @@ static int is_member(int scope, int id, int pid)
     return (scope == SID_SCOPE_SESSION ? getsid(pid) : getpgid(pid)) == id;
 }
 
-/* The state stands behind the command's name, which is in parentheses and may hold anything. */
+/* The state and what follows stand behind the command's name, which is in parentheses and may hold anything. A process
+   whose main thread alone has ended shows as a zombie too: with num_threads, 17 fields on, over 1. */
+static int is_zombie(const char *stat)
+{
+    const char *field = strrchr(stat, ')');
+
+    if (!field || !field[1] || !strchr("ZXx", field[2]))
+        return 0;
+    for (int i = 0; i < 18 && field; i++)
+        field = strchr(field + 1, ' ');
+    return !field || atol(field) <= 1;
+}
+
 static int is_living(int pid)
 {
-    char path[32], stat[256], *state;
+    char path[32], stat[512];
     ssize_t size;
     int fd;
 
@@ -30,8 +42,7 @@ static int is_living(int pid)
     if (size <= 0)
         return 0;
     stat[size] = '\0';
-    state = strrchr(stat, ')');
-    return state && state[1] && !strchr("ZXx", state[2]);
+    return !is_zombie(stat);
 }
 
 /* A process that starts or ends during the pass may be missed: repeat it where that matters. */

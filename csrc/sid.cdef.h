@@ -122,6 +122,7 @@ struct sid_child {
     int returncode; /* its exit status, or -n if signal n ended it */
     int dumped;     /* it left a core dump */
     int has_usage;
+    int stays;         /* not to be reaped yet: how many ask for it */
     int64_t usage[16]; /* struct rusage in its order, the two times in microseconds */
     struct sid_report report;
 };
@@ -195,6 +196,10 @@ int sid_reap(struct sid_child *child);
 int sid_wait_change(struct sid_child *child, int64_t timeout);
 /* Sends a signal to the child, never to a process that got its pid later; 0. pidfd_send_signal(2) */
 int sid_signal_child(struct sid_child *child, int signal);
+/* Bit 0: the end is known, and what tells of it may be read; bit 1: likewise the usage. */
+int sid_ended(struct sid_child *child);
+/* Has waits leave the child a zombie from now on (`more` is 1) or no longer (-1); how many ask for it. */
+int sid_stay(struct sid_child *child, int more);
 /* 1 if the child is ours and unreaped, so that its number, and those of the group and session that it leads, can't be
    another's; else 0. waitid(2) */
 int sid_is_ours(struct sid_child *child);

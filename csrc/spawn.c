@@ -29,6 +29,8 @@ static int find_way(enum sid_call *call)
 
     if (way != SID_WAY_PROBE)
         return way;
+    if (sidos_next_child_is_init()) /* a probe's child would be the new namespace's init, and its end the end of all */
+        return SID_WAY_FORK;
     way = sidos_probe_way(call);
     if (way > 0)
         __atomic_store_n(&known_way, way, __ATOMIC_RELAXED);
@@ -52,7 +54,9 @@ static int failed(struct sid_child *child, enum sid_call call, int error)
 /* A failed child has ended or is about to. Somebody else may reap it first, which is as well. */
 static void reap_failed(struct sid_child *child)
 {
-    while (waitpid(child->pid, NULL, 0) < 0 && errno == EINTR)
+    struct sidos_ended ended;
+
+    while (sidos_wait(child->pid, child->pidfd, WEXITED, &ended) == -EINTR)
         ;
     if (child->pidfd >= 0)
         close(child->pidfd);
@@ -152,28 +156,27 @@ static void read_report(int fd, int child_fd, struct sid_child *child)
     }
 }
 
-/* An end of the pipe at 0, 1 or 2 would stand where the child's standard streams go. */
-static int above_streams(int *fd)
+/* An end of the pipe at a number that the child gives to another file would be lost, and with it the sign that the
+   program has been executed. */
+static int out_of_the_way(const struct sid_plan *plan, int *fd)
 {
-    int copy;
-
-    if (*fd > 2)
-        return 0;
-    copy = fcntl(*fd, F_DUPFD_CLOEXEC, 3);
-    if (copy < 0)
-        return -errno;
-    close(*fd);
-    *fd = copy;
+    while (*fd < 3 || sidch_is_target(plan, *fd)) {
+        int copy = fcntl(*fd, F_DUPFD_CLOEXEC, *fd < 3 ? 3 : *fd + 1);
+        if (copy < 0)
+            return errno == EINVAL ? -EMFILE : -errno; /* EINVAL: asked for one from the limit up */
+        close(*fd);
+        *fd = copy;
+    }
     return 0;
 }
 
-static int open_pipe(int *ends)
+static int open_pipe(const struct sid_plan *plan, int *ends)
 {
     int result;
 
     if (pipe2(ends, O_CLOEXEC) < 0)
         return -errno;
-    if ((result = above_streams(&ends[0])) == 0 && (result = above_streams(&ends[1])) == 0)
+    if ((result = out_of_the_way(plan, &ends[0])) == 0 && (result = out_of_the_way(plan, &ends[1])) == 0)
         return 0;
     close(ends[0]);
     close(ends[1]);
@@ -183,7 +186,7 @@ static int open_pipe(int *ends)
 static int spawn_fork(struct sidch_job *job, struct sid_child *child)
 {
     int ends[2];
-    int result = open_pipe(ends);
+    int result = open_pipe(job->plan, ends);
 
     if (result < 0)
         return failed(child, SID_CALL_PIPE, result);
@@ -233,6 +236,13 @@ static int settle(const struct sid_plan *plan, struct sid_child *child)
     return 0;
 }
 
+/* A system call filter may have been set up since the probe, and clone3 is what filters refuse first. */
+static int is_newly_refused(int way, int result, const struct sid_child *child)
+{
+    return way == SID_WAY_CLONE3 && !forced_way && child->report.call == SID_CALL_CLONE3 &&
+           (result == -ENOSYS || result == -EPERM);
+}
+
 int sid_spawn(const struct sid_plan *plan, const char *executable, const char *argv, size_t argv_size, int argc,
               const char *env, size_t env_size, int envc, struct sid_child *child)
 {
@@ -255,6 +265,11 @@ int sid_spawn(const struct sid_plan *plan, const char *executable, const char *a
                             .scratch = vectors.scratch,
                             .report_fd = -1};
     result = spawn_by(way, &job, child);
+    if (is_newly_refused(way, result, child)) {
+        __atomic_store_n(&known_way, SID_WAY_CLONE, __ATOMIC_RELAXED);
+        child->report = (struct sid_report){0};
+        result = spawn_by(SID_WAY_CLONE, &job, child);
+    }
     sid_free_vectors(&vectors);
     return result < 0 ? result : settle(plan, child);
 }

@@ -32,14 +32,17 @@ static void release(struct sid_child *child)
     if (__atomic_sub_fetch(&child->refs, 1, __ATOMIC_ACQ_REL) > 0 || child->pidfd < 0)
         return;
     close(child->pidfd);
-    child->pidfd = SID_PIDFD_CLOSED;
+    __atomic_store_n(&child->pidfd, SID_PIDFD_CLOSED, __ATOMIC_RELEASE);
 }
 
-/* Gives up the handle's own use of the pidfd. */
+/* Gives up the handle's own use of the pidfd. In a forked copy of it the other users are gone. */
 static void drop(struct sid_child *child)
 {
-    if (__atomic_exchange_n(&child->kept, 0, __ATOMIC_ACQ_REL))
-        release(child);
+    if (!__atomic_exchange_n(&child->kept, 0, __ATOMIC_ACQ_REL))
+        return;
+    if (child->owner != getpid())
+        child->refs = 1;
+    release(child);
 }
 
 /* 1: the child is held, release it; 0: it has been reaped, so there is nothing to hold; -EBADF: closed. */
@@ -49,8 +52,11 @@ static int enter(struct sid_child *child)
         return 0;
     if (is_set(&child->closed))
         return -EBADF;
-    if (hold(child) == 0)
-        return 1;
+    if (hold(child) == 0) {
+        if (!is_set(&child->reaped))
+            return 1;
+        release(child);
+    }
     return is_set(&child->reaped) ? 0 : -EBADF;
 }
 
@@ -72,7 +78,13 @@ static void unlock(struct sid_child *child)
 
 int sid_close(struct sid_child *child)
 {
-    if (__atomic_exchange_n(&child->closed, 1, __ATOMIC_ACQ_REL))
+    int was_closed;
+
+    lock(child);
+    was_closed = child->closed;
+    __atomic_store_n(&child->closed, 1, __ATOMIC_RELEASE);
+    unlock(child);
+    if (was_closed)
         return 0;
     if (!is_set(&child->reaped) && child->owner == getpid())
         return 1;
@@ -88,21 +100,39 @@ int sid_forget(struct sid_child *child)
 
 /* A pidfd whose number somebody knows stays open; one that nobody knows goes when the child is reaped. Who asks after
    that gets another file that is readable. */
-int sid_fileno(struct sid_child *child)
+static int fileno_locked(struct sid_child *child)
 {
     int fd;
 
     if (is_set(&child->closed))
         return -EBADF;
-    lock(child);
-    if (child->pidfd == SID_PIDFD_CLOSED && (fd = sidos_open_readable()) >= 0) {
-        child->pidfd = fd;
-        child->refs = child->kept = 1;
-    }
+    if (child->pidfd == SID_PIDFD_NONE)
+        return -ENOSYS;
     child->shared = 1;
-    fd = child->pidfd;
+    if (is_set(&child->kept))
+        return child->pidfd;
+    if (hold(child) == 0) { /* reaped, but a thread still uses it: keep it after all */
+        child->kept = 1;
+        return child->pidfd;
+    }
+    while (is_set(&child->pidfd) != SID_PIDFD_CLOSED) /* the last user is about to close it */
+        sched_yield();
+    if ((fd = sidos_open_readable()) < 0)
+        return fd;
+    child->pidfd = fd;
+    child->kept = 1;
+    __atomic_store_n(&child->refs, 1, __ATOMIC_RELEASE);
+    return fd;
+}
+
+int sid_fileno(struct sid_child *child)
+{
+    int fd;
+
+    lock(child);
+    fd = fileno_locked(child);
     unlock(child);
-    return fd == SID_PIDFD_NONE ? -ENOSYS : fd == SID_PIDFD_CLOSED ? -EMFILE : fd;
+    return fd;
 }
 
 int sid_dup_pidfd(struct sid_child *child)
@@ -156,10 +186,10 @@ static int reaped_elsewhere(struct sid_child *child)
 int sid_reaped_elsewhere(struct sid_child *child, int status)
 {
     lock(child);
-    if (!is_set(&child->reaped)) {
+    if (!is_set(&child->ended))
         record_status(child, status);
+    if (!is_set(&child->reaped))
         mark_reaped(child);
-    }
     unlock(child);
     return 0;
 }
@@ -169,18 +199,31 @@ static int reap_locked(struct sid_child *child)
     struct sidos_ended ended;
     int result;
 
+    int stays = is_set(&child->stays) ? WNOWAIT : 0;
+
     if (is_set(&child->reaped))
         return 1;
-    result = sidos_wait(child->pid, child->pidfd, WEXITED | WNOHANG, &ended);
+    result = sidos_wait(child->pid, child->pidfd, WEXITED | WNOHANG | stays, &ended);
     if (result == -ECHILD)
         return reaped_elsewhere(child);
     if (result < 0 || !ended.code)
         return result;
     memcpy(child->usage, ended.usage, sizeof child->usage);
-    child->has_usage = 1;
+    __atomic_store_n(&child->has_usage, 1, __ATOMIC_RELEASE);
     record(child, ended.code, ended.status);
-    mark_reaped(child);
+    if (!stays)
+        mark_reaped(child);
     return 1;
+}
+
+int sid_stay(struct sid_child *child, int more)
+{
+    return __atomic_add_fetch(&child->stays, more, __ATOMIC_ACQ_REL);
+}
+
+int sid_ended(struct sid_child *child)
+{
+    return is_set(&child->ended) | is_set(&child->has_usage) << 1;
 }
 
 /* Closed ones too: what nobody holds any more is reaped at last. */
@@ -212,18 +255,33 @@ static struct timespec as_timespec(int64_t nanoseconds)
     return (struct timespec){.tv_sec = (time_t)(nanoseconds / 1000000000), .tv_nsec = (long)(nanoseconds % 1000000000)};
 }
 
-/* Sleeps until the pidfd says that the child has ended, or, with none, for a moment that grows to 20 ms. */
-static int sleep_on(const struct sid_child *child, int64_t most, int64_t *moment)
-{
-    struct pollfd wait = {.fd = child->pidfd, .events = POLLIN};
-    struct timespec time;
+/* How a timed wait sleeps: on the pidfd, or for moments that grow to 20 ms where there is none, or where it has told of
+   an end that waitid does not know yet (a debugger holds the zombie). */
+struct sleeper {
+    int fd;
+    int64_t moment;
+};
 
-    if (child->pidfd < 0) {
-        *moment = *moment < 20000000 ? *moment * 2 : *moment;
-        most = most < *moment ? most : *moment;
+static struct sleeper sleeper_on(const struct sid_child *child)
+{
+    return (struct sleeper){.fd = child->pidfd, .moment = 50000};
+}
+
+static int sleep_on(struct sleeper *sleeper, int64_t most)
+{
+    struct pollfd wait = {.fd = sleeper->fd, .events = POLLIN};
+    struct timespec time;
+    int ready;
+
+    if (sleeper->fd < 0) {
+        sleeper->moment = sleeper->moment < 20000000 ? sleeper->moment * 2 : sleeper->moment;
+        most = most < sleeper->moment ? most : sleeper->moment;
     }
     time = as_timespec(most);
-    return ppoll(&wait, child->pidfd >= 0, &time, NULL) < 0 ? -errno : 0;
+    ready = ppoll(&wait, sleeper->fd >= 0, &time, NULL);
+    if (ready > 0)
+        sleeper->fd = -1;
+    return ready < 0 ? -errno : 0;
 }
 
 /* The state that waitid tells of, without taking it. */
@@ -234,7 +292,7 @@ static int look(const struct sid_child *child, int options, struct sidos_ended *
 
 static int wait_until(struct sid_child *child, int64_t deadline)
 {
-    int64_t moment = 50000;
+    struct sleeper sleeper = sleeper_on(child);
     struct sidos_ended ended;
 
     for (;;) {
@@ -247,7 +305,7 @@ static int wait_until(struct sid_child *child, int64_t deadline)
         }
         if (left <= 0)
             return -ETIMEDOUT;
-        if ((result = sleep_on(child, left, &moment)) < 0)
+        if ((result = sleep_on(&sleeper, left)) < 0)
             return result;
     }
 }
@@ -300,7 +358,8 @@ static int take_change(struct sid_child *child, const struct sidos_ended *seen)
         record(child, seen->code, seen->status);
         return SID_CHANGE_DONE;
     }
-    sidos_wait(child->pid, child->pidfd, WSTOPPED | WCONTINUED | WNOHANG, &taken);
+    if (sidos_wait(child->pid, child->pidfd, WSTOPPED | WCONTINUED | WNOHANG, &taken) == 0 && taken.code)
+        seen = &taken; /* it may have gone on meanwhile */
     return seen->code == CLD_CONTINUED ? SID_CHANGE_CONTINUED : SID_CHANGE_STOPPED;
 }
 
@@ -308,7 +367,7 @@ static int take_change(struct sid_child *child, const struct sidos_ended *seen)
 static int change_until(struct sid_child *child, int64_t deadline, struct sidos_ended *seen)
 {
     const int64_t slice = 10000000;
-    int64_t moment = slice;
+    struct sleeper sleeper = sleeper_on(child);
 
     for (;;) {
         int result = look(child, WEXITED | WSTOPPED | WCONTINUED | WNOHANG, seen);
@@ -317,7 +376,7 @@ static int change_until(struct sid_child *child, int64_t deadline, struct sidos_
             return result;
         if (left <= 0)
             return -ETIMEDOUT;
-        if ((result = sleep_on(child, left < slice ? left : slice, &moment)) < 0)
+        if ((result = sleep_on(&sleeper, left < slice ? left : slice)) < 0)
             return result;
     }
 }

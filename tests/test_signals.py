@@ -181,7 +181,11 @@ def on_a_pty(source, during, *args, seconds=60):
 
 STOPPING = {
     # Written to the manager, the character stops the terminal's foreground group as a keyboard's would.
-    "ctrl-z": """os.write(manager, b"\\x1a")""",
+    "ctrl-z": """
+            try:
+                os.write(manager, b"\\x1a")
+            except BlockingIOError:
+                pass""",
     "kill": """
             group = os.tcgetpgrp(manager)
             if group > 1:
@@ -220,6 +224,7 @@ assert children() == []
         + f"""
 def during(inner, manager, reader):
     assert hear(reader) == "ready"
+    os.set_blocking(manager, False)
     deadline = time.monotonic() + 60
     while inner.poll() is None and time.monotonic() < deadline:
         for _ in range(100):

@@ -33,19 +33,13 @@ static int lift(struct sidch_state *state, int fd)
     return copy < 0 ? sidch_fail(state, SID_CALL_FCNTL, fd) : copy;
 }
 
-/* Our own fds must survive the moves. */
-static int lift_own(struct sidch_state *state)
+/* The directory must survive the moves. The report's fd is at a number that no move wants. */
+static int lift_cwd(struct sidch_state *state)
 {
-    if (state->cwd_fd >= 0 && sidch_is_target(state->plan, state->cwd_fd))
-        if ((state->cwd_fd = lift(state, state->cwd_fd)) < 0)
-            return state->cwd_fd;
-    if (state->report_fd >= 0 && sidch_is_target(state->plan, state->report_fd)) {
-        int fd = lift(state, state->report_fd);
-        if (fd < 0)
-            return fd;
-        state->report_fd = fd;
-    }
-    return 0;
+    if (state->cwd_fd < 0 || !sidch_is_target(state->plan, state->cwd_fd))
+        return 0;
+    state->cwd_fd = lift(state, state->cwd_fd);
+    return state->cwd_fd;
 }
 
 /* Not at 0, 1 or 2 where these are closed: it would be taken for the stream of that number. */
@@ -102,7 +96,7 @@ int sidch_fds(struct sidch_state *state)
 
     if (state->plan->move_count == 0)
         return 0;
-    if ((result = lift_own(state)) < 0 || (result = gather(state)) < 0)
+    if ((result = lift_cwd(state)) < 0 || (result = gather(state)) < 0)
         return result;
     for (int i = 0; i < state->plan->move_count; i++)
         if ((result = place(state, state->job->scratch[i], state->plan->moves[i].target)) < 0)

@@ -88,7 +88,8 @@ int sidch_os_close_others(struct sidch_state *state)
     return result < 0 ? mark_all(state) : 0;
 }
 
-/* The kernel's sigaction. Only the handler is ever set, so what stands behind it may be any zeroes. */
+/* The kernel's sigaction. Only the handler is ever set, and it stands first (but on MIPS), so the rest is any zeroes.
+ */
 struct kernel_action {
     void (*handler)(int);
     unsigned long rest[7];

@@ -40,6 +40,17 @@ void sidos_unblock(const struct sidos_blocked *was)
     pthread_setcancelstate(was->cancellation, NULL);
 }
 
+int sidos_next_child_is_init(void)
+{
+    struct stat own, next;
+
+    if (stat("/proc/self/ns/pid", &own) < 0)
+        return 0;
+    if (stat("/proc/self/ns/pid_for_children", &next) < 0) /* ENOENT until the namespace has its init */
+        return errno == ENOENT;
+    return own.st_ino != next.st_ino;
+}
+
 int sidos_open_pidfd(int pid)
 {
     int fd = (int)syscall(SYS_pidfd_open, pid, 0U);

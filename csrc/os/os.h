@@ -17,6 +17,9 @@ int sidos_start_child(struct sidos_start *start, enum sid_call *call);
 /* The best way that this system can be shown to support; -EAGAIN or -ENOMEM of `call` for now. */
 int sidos_probe_way(enum sid_call *call);
 
+/* Whether the caller's next child will be the init of a new pid namespace. */
+int sidos_next_child_is_init(void);
+
 /* Blocks every signal of the calling thread, libc's own too, and thread cancellation. */
 struct sidos_blocked {
     uint64_t mask; /* as it was; bit n-1 for signal n */

@@ -179,10 +179,10 @@ def _not_a_terminal(errno: int, fd: int) -> str | None:
 
 def _ctty_taken(fd: int) -> str | None:
     device = _procfs.device(fd)
-    for _, stat in _procfs.processes():
-        if stat.tty == device:
-            return f"{_tty_name(fd)} is the controlling terminal of session {stat.sid}"
-    return None
+    sessions = {stat.sid for _, stat in _procfs.processes() if stat.tty == device}
+    if len(sessions) != 1:  # the terminals of other mounts of devpts bear the same numbers
+        return None
+    return f"{_tty_name(fd)} is the controlling terminal of session {sessions.pop()}"
 
 
 def _write_only(fd: int) -> str | None:

@@ -45,20 +45,18 @@ SPAWN = Verb(
 class Plan:
     """A marshalled ChildSetup: `struct` for C, the rest to keep it alive and to tell what failed."""
 
-    __slots__ = ("_cwd", "_moves", "files", "is_static", "moves", "setup", "struct", "verb")
+    __slots__ = ("_cwd", "_moves", "files", "is_static", "struct", "verb")
 
     def __init__(self, setup: ChildSetup, verb: Verb) -> None:
-        self.setup = setup
         self.verb = verb
         self.files = _Files(setup)
         self.is_static = self.files.are_numbers
-        self.moves = self.files.moves()
-        self._moves = ffi.new("struct sid_fd_move[]", self.moves)
+        self._moves = ffi.new("struct sid_fd_move[]", self.files.moves())
         self._cwd = None if setup.cwd is None or isinstance(setup.cwd, int) else os.fsencode(setup.cwd) + b"\0"
-        self.struct = self._struct()
+        self.struct = self._struct(setup)
 
-    def _struct(self) -> Any:
-        setup, verb = self.setup, self.verb
+    def _struct(self, setup: ChildSetup) -> Any:
+        verb = self.verb
         group = verb.process_group if setup.process_group is None else setup.process_group
         check_session(setup, group)
         mask = verb.signal_mask if setup.signal_mask is None else _bits(setup.signal_mask)
@@ -78,7 +76,7 @@ class Plan:
         plan.signal_mask = 0 if mask is INHERIT else mask
         plan.ignore_signals = ignored
         plan.default_signals = defaults & ~ignored
-        plan.move_count = len(self.moves)
+        plan.move_count = len(self._moves)
         plan.moves = self._moves
         return plan
 

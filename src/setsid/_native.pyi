@@ -20,8 +20,8 @@ class _Child(Protocol):
     reaped: int
     returncode: int
     dumped: int
-    has_usage: int
     usage: Any
+    stays: int
     report: _Report
 
 class _Lib:
@@ -98,6 +98,10 @@ class _Lib:
     def sid_signal_child(child: _Child, signal: int, /) -> int: ...
     @staticmethod
     def sid_signal_group(child: _Child, signal: int, /) -> int: ...
+    @staticmethod
+    def sid_ended(child: _Child, /) -> int: ...
+    @staticmethod
+    def sid_stay(child: _Child, more: int, /) -> int: ...
     @staticmethod
     def sid_is_ours(child: _Child, /) -> int: ...
     @staticmethod

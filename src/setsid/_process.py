@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import time
-import warnings
 
 from ._calls import as_int
 from ._errors import SystemCallError, error
@@ -16,8 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from resource import struct_rusage
     from types import TracebackType
-
-    from typing import Any
 
     from typing_extensions import Self
 
@@ -46,6 +43,18 @@ def reap_dropped() -> None:
             except ValueError:  # another thread has done the same
                 continue
             lib.sid_forget(child)
+
+
+def _let_go(child: _Child) -> bool:
+    """Close a child; True if it must still be reaped. On the list first: an exception in between then loses nothing."""
+    dropped.append(child)
+    must_be_reaped = bool(_close(child))
+    if not must_be_reaped:
+        try:
+            dropped.remove(child)
+        except ValueError:  # a spawn of another thread has looked at it meanwhile
+            pass
+    return must_be_reaped
 
 
 class Process:
@@ -81,20 +90,19 @@ class Process:
     @property
     def returncode(self) -> int | None:
         """The exit status, or -n when signal n ended it, or None as long as nobody has waited for it."""
-        child = self._child
-        return child.returncode if child.ended else None
+        return self._child.returncode if lib.sid_ended(self._child) & 1 else None
 
     @property
     def core_dumped(self) -> bool:
         """Whether it ended by a signal and left a core dump. False as long as nobody has waited for it."""
-        return bool(self._child.dumped)
+        return bool(lib.sid_ended(self._child) & 1 and self._child.dumped)
 
     @property
     def rusage(self) -> struct_rusage | None:
         """What it and its own waited-for children used, as from os.wait4(); None before it has been reaped, or when
         somebody else has done that. getrusage(2)
         """
-        if not self._child.has_usage:
+        if not lib.sid_ended(self._child) & 2:
             return None
         from resource import struct_rusage
 
@@ -200,12 +208,10 @@ class Process:
         pidfd_send_signal(2)
         """
         signal = as_int(signal, "signal")
-        if self._child.ended:
-            return
         result = lib.sid_signal_child(self._child, signal)
-        if result == -errno.EBADF:
+        if result == -errno.EBADF and self.returncode is None:
             raise self._closed_error()
-        if result < 0 and result != -errno.ESRCH:
+        if result < 0 and result not in (-errno.ESRCH, -errno.EBADF):
             raise error(result, "kill" if self._child.pidfd == lib.SID_PIDFD_NONE else "pidfd_send_signal")
 
     def terminate(self) -> None:
@@ -263,8 +269,7 @@ class Process:
 
         What is known of its end stays known; all else raises ValueError from here on.
         """
-        if _close(self._child):
-            dropped.append(self._child)
+        _let_go(self._child)
 
     def __enter__(self) -> Self:
         self._check_open()
@@ -281,11 +286,14 @@ class Process:
         finally:
             self.close()
 
-    # What it needs is bound here: at the interpreter's end the module's names may be gone.
-    def __del__(self, _close: Any = _close, _dropped: list[_Child] = dropped, _warn: Any = warnings.warn) -> None:
-        if self._child.kept and _close(self._child):
-            _dropped.append(self._child)
-            _warn(f"process {self.pid} was never waited for", ResourceWarning, source=self, stacklevel=2)
+    def __del__(self) -> None:
+        child = self._child
+        if child.kept and not child.closed and _let_go(child):
+            try:
+                import warnings
+            except ImportError:  # the interpreter is at its end
+                return
+            warnings.warn(f"process {child.pid} was never waited for", ResourceWarning, source=self, stacklevel=2)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} pid={self.pid} returncode={self.returncode} args={self.args!r}>"

@@ -64,8 +64,8 @@ class Session:
 
 def end_process(process: Process, grace: float, signal: int) -> EndReport:
     """Process.end: the child is reaped last, since nobody else gets a zombie's number."""
-    if not grace >= 0:
-        raise ValueError(f"grace must be a number of seconds, not {grace}")
+    if grace != grace:
+        raise ValueError("grace is not a number")
     if signal not in _signals.valid_signals():
         raise ValueError(f"there is no signal {signal}")
     child = process._child
@@ -74,11 +74,15 @@ def end_process(process: Process, grace: float, signal: int) -> EndReport:
         return EndReport((), ())
     members = _Members(child)
     seen: set[int] = set()
-    survived = members.signal_and_wait(signal, grace, seen)
-    if survived:
-        survived = members.signal_and_wait(SIGKILL, _PATIENCE, seen)
+    lib.sid_stay(child, 1)  # another thread that waits now must not reap it and so free the number
+    try:
+        survived = members.signal_and_wait(signal, grace, seen)
+        if survived:
+            survived = members.signal_and_wait(SIGKILL, _PATIENCE, seen)
+    finally:
+        lib.sid_stay(child, -1)
     if process.pid not in survived:
-        process.wait()
+        process.wait(_PATIENCE)
     return EndReport(tuple(sorted(seen.difference(survived))), tuple(sorted(survived)))
 
 
@@ -90,6 +94,7 @@ class _Members:
         self._pid = child.pid
         self._scope = self._find_scope()
         self._watched: dict[int, int] = {}  # pid -> pidfd, of those that were signalled
+        self._known: set[int] = set()
         self._refused: set[int] = set()
 
     def _find_scope(self) -> int | None:
@@ -108,11 +113,17 @@ class _Members:
         while True:
             buffer = ffi.new("int[]", room)
             count = lib.sid_members(self._scope, self._pid, buffer, room)
+            if count in (-errno.EMFILE, -errno.ENFILE) and self._watched:
+                self._unwatch()
+                continue
             if count < 0:
                 raise error(count, "opendir", filename="/proc")
             if count <= room:
-                return list(buffer[0:count])
+                break
             room = 2 * count
+        pids: list[int] = list(buffer[0:count])
+        # Reaped elsewhere all the same, the child frees its number once the last of the members that we know has gone.
+        return pids if lib.sid_is_ours(self._child) or self._known.intersection(pids) else []
 
     def signal_and_wait(self, signal: int, seconds: float, seen: set[int]) -> list[int]:
         """Send `signal` to each member once, to those that are forked meanwhile too, and wait until all have ended or
@@ -126,7 +137,7 @@ class _Members:
                 seen.update(pids)
                 for pid in signalled.symmetric_difference(pids) & set(pids):
                     self._signal(pid, signal)
-                signalled = set(pids)  # a number that comes up again later is a new process's
+                self._known = signalled = set(pids)  # a number that comes up again later is a new process's
                 if time.monotonic() >= deadline or (signal == SIGKILL and self._refused.issuperset(pids)):
                     return pids
                 self._wait(deadline)
@@ -144,7 +155,7 @@ class _Members:
             self._watched[pid] = fd
             result = lib.sid_signal_pidfd(fd, signal)
             lib.sid_signal_pidfd(fd, _SIGCONT)
-        elif pid == self._pid:
+        elif pid == self._pid or self._scope is None:
             result = lib.sid_signal_child(self._child, signal)
             lib.sid_signal_child(self._child, _SIGCONT)
         elif fd == -errno.ESRCH:

@@ -69,7 +69,7 @@ def spawn(
         raise _no_sequence(argv)
     if not count:
         raise ValueError("argv is empty: it must name the program")
-    environment = _own_environment() if env is None else _Environment(env)
+    environment = _own_environment() if env is None else _Environment(_encoded(env))
     program = _NULL if executable is None else _program(executable)
     _audit("setsid.spawn", argv[0] if executable is None else executable, argv, setup.cwd, env)
     plan = setup.marshalled
@@ -82,7 +82,7 @@ def spawn(
     process = Process(child, argv)
     block = environment.block
     if _sid_spawn(plan.struct, program, arguments, len(arguments), count, block, len(block), environment.count, child):
-        raise _failure(child.report, plan, program, arguments, environment)
+        raise _failure(child.report, setup, plan, program, arguments, environment)
     return process
 
 
@@ -112,13 +112,18 @@ class _Environment:
 
     __slots__ = ("block", "count", "variables")
 
-    def __init__(self, env: Environment) -> None:
-        self.variables = {_fsencode(name): _fsencode(value) for name, value in env.items()}
-        for name in self.variables:
-            if not name or b"=" in name:
-                raise ValueError(f"env: {name!r} is no name of an environment variable")
+    def __init__(self, variables: dict[bytes, bytes]) -> None:
+        self.variables = variables
         self.count = len(self.variables)
         self.block = b"\0".join([name + b"=" + value for name, value in self.variables.items()])
+
+
+def _encoded(env: Environment) -> dict[bytes, bytes]:
+    variables = {_fsencode(name): _fsencode(value) for name, value in env.items()}
+    for name in variables:
+        if not name or b"=" in name:
+            raise ValueError(f"env: {name!r} is no name of an environment variable")
+    return variables
 
 
 _last_environment = _Environment({})
@@ -140,14 +145,16 @@ def _own_environment() -> _Environment:
     return last
 
 
-def _failure(report: Any, plan: Plan, program: Any, arguments: bytes, environment: _Environment) -> Exception:
+def _failure(
+    report: Any, setup: ChildSetup, plan: Plan, program: Any, arguments: bytes, environment: _Environment
+) -> Exception:
     if not report.error:
         return ValueError("embedded null byte in argv or env")
-    cwd = plan.setup.cwd if not isinstance(plan.setup.cwd, int) else None
+    cwd = setup.cwd if not isinstance(setup.cwd, int) else None
     name = arguments.split(b"\0", 1)[0] if program is _NULL else program
     directory = None if cwd is None else _fsencode(cwd)
-    if isinstance(plan.setup.cwd, int):  # where the hints look, as the child did
-        directory = b"/proc/self/fd/%d" % plan.setup.cwd
+    if isinstance(setup.cwd, int):  # where the hints look, as the child did
+        directory = b"/proc/self/fd/%d" % setup.cwd
     facts = (plan.struct.process_group, name, arguments, environment.variables, directory)
     filename = {lib.SID_CALL_EXECVE: os.fsdecode(name), lib.SID_CALL_CHDIR: cwd}.get(report.call)
     return child_error(report, facts, filename)
