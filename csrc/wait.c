@@ -175,7 +175,7 @@ static int reaped_elsewhere(struct sid_child *child)
     int status;
 
     if (!is_set(&child->ended)) {
-        if (sidos_status_of_reaped(child->pidfd, &status) < 0)
+        if (child->owner != getpid() || sidos_status_of_reaped(child->pidfd, &status) < 0)
             return -ECHILD;
         record_status(child, status);
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -86,9 +87,12 @@ def status(pid: int | str = "self") -> dict[str, str]:
 
 
 def signal_set(field: str, pid: int | str = "self") -> set[int]:
-    """A field of /proc/PID/status (SigBlk, SigIgn, SigCgt) as signal numbers."""
+    """A field of /proc/PID/status (SigBlk, SigIgn, SigCgt) as signal numbers.
+
+    Without those that libc keeps to itself: GNU make starts its recipes with 32 and 33 ignored.
+    """
     bits = int(status(pid)[field], 16)
-    return {number + 1 for number in range(64) if bits >> number & 1}
+    return {int(number) for number in signal.valid_signals() if bits >> (number - 1) & 1}
 
 
 def session_of(pid: int) -> dict[str, int]:

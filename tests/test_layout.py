@@ -46,7 +46,7 @@ NATIVE = {"_calls", "_hints", "_marshal", "_process", "_session", "_spawn"}
 PUBLIC = {
     *("setsid", "getsid", "setpgid", "getpgid", "tcgetsid", "tcgetpgrp", "tcsetpgrp", "acquire_ctty", "release_ctty"),
     *("SystemCallError", "Stage", "ChildSetup", "NEW_SESSION", "INHERIT", "DEVNULL", "STDOUT"),
-    *("spawn", "Process", "ProcessState", "Session", "EndReport"),
+    *("spawn", "Process", "ProcessState", "Session", "EndReport", "SetupFields", "NewSession", "Inherit"),
 }
 
 
@@ -151,7 +151,7 @@ print(json.dumps(sorted(after - before)))
     assert {name for name in loaded if not name.startswith("setsid")} <= {"__future__", "errno", "time"}
 
 
-@pytest.mark.parametrize("name", ["EndReport", "ProcessState", "Session", "Stage"])
+@pytest.mark.parametrize("name", ["EndReport", "Inherit", "NewSession", "ProcessState", "Session", "SetupFields", "Stage"])
 def test_a_lazy_name_is_there_on_first_use(name: str) -> None:
     found = fresh_json(f"""
 import setsid

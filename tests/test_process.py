@@ -25,7 +25,7 @@ def raises(kind, text="", **attributes):
         raise AssertionError(f"no {kind}")
 """
 
-# For a helper that runs in a pid namespace of its own: a stranger, who is no child of ours, gets a number of our choice.
+# For a helper in a pid namespace of its own: a stranger, who is no child of ours, gets a number of our choice.
 RECYCLE = """
 import select
 

@@ -152,7 +152,7 @@ REFUSED: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"process_group": NEW_SESSION, "release_ctty": True}, ValueError, "release_ctty with NEW_SESSION"),
     ({"ctty": 0, "release_ctty": True}, ValueError, f"ctty and release_ctty {BOTH}"),
     ({"process_group": 0, "release_ctty": True, "foreground_tty": 0}, ValueError, f"foreground_tty {BOTH}"),
-    ({"default_signals": {1, 2, 15}, "ignore_signals": {15, 1}}, ValueError, "both name 1, 15"),
+    ({"default_signals": {1, 2, 15}, "ignore_signals": {15, 1}}, ValueError, "both name SIGHUP, SIGTERM"),
     ({"pass_fds": {0: 5}, "stdin": DEVNULL}, ValueError, "pass_fds and stdin both say what the child's 0 is"),
     ({"pass_fds": {1: 5}, "stdout": 6}, ValueError, "pass_fds and stdout both say what the child's 1 is"),
     ({"pass_fds": {2: 5}, "stderr": STDOUT}, ValueError, "pass_fds and stderr both say what the child's 2 is"),
@@ -173,7 +173,7 @@ REFUSED: list[tuple[dict[str, Any], type[Exception], str]] = [
             ({name: 1.0}, TypeError, f"{name} must be a file descriptor or have .*, not float"),
         )
     ),
-    *(({name: -1}, ValueError, f"{name}: PIPE .*; use Popen") for name in ("stdin", "stdout", "stderr")),
+    *(({name: -1}, ValueError, f"{name}: PIPE .* Popen") for name in ("stdin", "stdout", "stderr")),
     ({"stdin": STDOUT}, ValueError, "stdin: STDOUT is for stderr only"),
     ({"stdout": STDOUT}, ValueError, "stdout: STDOUT is for stderr only"),
     ({"ctty": DEVNULL}, ValueError, "ctty must be between"),
@@ -203,8 +203,8 @@ REFUSED: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"cwd": 2**31}, ValueError, "cwd must be between"),
     ({"cwd": True}, TypeError, "cwd must be a path or a directory's file descriptor, not bool"),
     ({"cwd": 1.5}, TypeError, "cwd must be a path or a directory's file descriptor, not float"),
-    ({"umask": -1}, ValueError, "umask must be between 0 and 511, not -1"),
-    ({"umask": 0o1000}, ValueError, "umask must be between 0 and 511, not 512"),
+    ({"umask": -1}, ValueError, "umask must be between 0 and 0o777, not -0o1"),
+    ({"umask": 0o1000}, ValueError, "umask must be between 0 and 0o777, not 0o1000"),
     ({"umask": False}, TypeError, "umask must be an int, not bool"),
     ({"umask": "022"}, TypeError, "umask must be an int, not str"),
     # Signals.

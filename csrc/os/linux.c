@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "os.h"
@@ -78,17 +79,33 @@ struct pidfd_info {
     int32_t exit_code;
 };
 
-int sidos_status_of_reaped(int pidfd, int *status)
+/* 1: told; 0: not yet; -1: this kernel never will. The raw call, since the libcs differ in the type of a request. */
+static int ask_status(int pidfd, int *status)
 {
     const uint64_t exit_known = 1U << 3;
     struct pidfd_info info = {.mask = exit_known};
 
     if (pidfd < 0 || syscall(SYS_ioctl, pidfd, _IOWR(0xFF, 11, struct pidfd_info), &info) < 0)
-        return -1; /* raw, since the libcs differ in the type of a request */
-    if (!(info.mask & exit_known))
         return -1;
     *status = info.exit_code;
-    return 0;
+    return (info.mask & exit_known) != 0;
+}
+
+/* With SIGCHLD ignored waitid knows nothing of a dying child a moment before the pidfd knows its status: until the
+   process can't even be signalled any more. */
+int sidos_status_of_reaped(int pidfd, int *status)
+{
+    for (int tries = 0; tries < 200; tries++) {
+        struct timespec moment = {0, 100000};
+        int is_gone = pidfd >= 0 && sidos_signal_pidfd(pidfd, 0) == -ESRCH;
+        int told = ask_status(pidfd, status);
+        if (told)
+            return told > 0 ? 0 : -1;
+        if (is_gone)
+            return -1;
+        nanosleep(&moment, NULL);
+    }
+    return -1;
 }
 
 static int64_t microseconds(const struct timeval *time)

@@ -20,6 +20,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ._enums import ProcessState, Stage
     from ._session import EndReport, Session
+    from ._setup import Inherit, NewSession
+    from ._types import SetupFields
 
 __all__ = [
     "DEVNULL",
@@ -28,9 +30,12 @@ __all__ = [
     "STDOUT",
     "ChildSetup",
     "EndReport",
+    "Inherit",
+    "NewSession",
     "Process",
     "ProcessState",
     "Session",
+    "SetupFields",
     "Stage",
     "SystemCallError",
     "acquire_ctty",
@@ -46,7 +51,15 @@ __all__ = [
 ]
 
 # These load on first use: what they import takes longer than all the rest.
-_LAZY = {"EndReport": "_session", "ProcessState": "_enums", "Session": "_session", "Stage": "_enums"}
+_LAZY = {
+    "EndReport": "_session",
+    "Inherit": "_setup",
+    "NewSession": "_setup",
+    "ProcessState": "_enums",
+    "Session": "_session",
+    "SetupFields": "_types",
+    "Stage": "_enums",
+}
 
 # Not for type checkers: to them it would mean that every name is there.
 if not TYPE_CHECKING:

@@ -23,7 +23,10 @@ def as_fd(file: int | HasFileno, name: str = "fd") -> int:
         fileno = getattr(file, "fileno", None)
         if fileno is None:
             raise TypeError(f"{name} must be a file descriptor or have fileno(), not {type(file).__name__}")
-        file = fileno()
+        try:
+            file = fileno()
+        except ValueError as reason:  # a closed file, or one without a descriptor
+            raise ValueError(f"{name}: {reason}") from None
     if not isinstance(file, int):
         raise TypeError(f"{name}: fileno() returned {type(file).__name__}, not int")
     return int(file)

@@ -94,6 +94,11 @@ class SystemCallError(OSError):
         reason = f": {self.hint}" if self.hint else ""
         return f"[Errno {self.errno}] {self.strerror}{file} ({where}){reason}"
 
+    def __repr__(self) -> str:
+        said = {"filename": self.filename, "call": self.call, "stage": self.stage, "hint": self.hint}
+        rest = "".join(f", {name}={value!r}" for name, value in said.items() if value is not None)
+        return f"{type(self).__name__}({self.errno}, {self.strerror!r}{rest})"
+
     def __reduce__(self) -> tuple[object, ...]:
         cls = getattr(type(self), "_base", type(self))
         return _rebuild, (cls, self.errno, self.call, self.stage, self.hint, self.filename), self.__dict__

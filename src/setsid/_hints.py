@@ -190,6 +190,10 @@ def _write_only(fd: int) -> str | None:
     return f"file descriptor {fd} is open for writing only" if flags & os.O_ACCMODE == os.O_WRONLY else None
 
 
+def _no_signal(errno: int, signal: int) -> str | None:
+    return f"there is no signal {signal}" if errno == codes.EINVAL else None
+
+
 _CALL_HINTS: dict[str, Callable[..., str | None]] = {
     "setsid": _setsid,
     "getsid": _no_process,
@@ -200,6 +204,8 @@ _CALL_HINTS: dict[str, Callable[..., str | None]] = {
     "tcsetpgrp": _tcsetpgrp,
     "ioctl(TIOCSCTTY)": _acquire_ctty,
     "ioctl(TIOCNOTTY)": _terminal,
+    "kill": _no_signal,
+    "pidfd_send_signal": _no_signal,
 }
 
 
@@ -212,6 +218,10 @@ def _child_setpgid(errno: int, facts: ChildFacts, _: int) -> str | None:
 
 def _child_ctty(errno: int, _: ChildFacts, fd: int) -> str | None:
     return _ctty_taken(fd) if errno == codes.EPERM else None
+
+
+def _child_foreground(errno: int, facts: ChildFacts, fd: int) -> str | None:
+    return None if facts.group == lib.SID_GROUP_NEW_SESSION else _terminal(errno, fd)  # else in the parent's session
 
 
 def _child_fd(errno: int, _: ChildFacts, fd: int) -> str | None:
@@ -239,6 +249,8 @@ def _execve(errno: int, facts: ChildFacts, detail: int) -> str | None:
 
 
 def _no_program(facts: ChildFacts, path: bytes) -> str | None:
+    if not facts.program:
+        return "the program's name is empty"
     if b"/" not in facts.program:
         candidates = facts.candidates()
         found = [path for path in candidates if os.path.isfile(path)]
@@ -247,18 +259,22 @@ def _no_program(facts: ChildFacts, path: bytes) -> str | None:
             return f"there is none in {where}"
         path = found[0]
     if not os.path.lexists(path):
-        return None  # the errno says it all
+        # The errno says it all, unless the place is not the one that comes to mind.
+        return f"there is no {os.fsdecode(path)}" if facts.cwd and path != facts.program else None
     interpreter = _interpreter(path)
     if interpreter and not os.path.exists(os.path.join(facts.cwd or b"", interpreter)):
-        return f"{os.fsdecode(path)} exists, but its interpreter {os.fsdecode(interpreter)} does not"
+        name = os.fsdecode(interpreter)
+        shown = name if name.isprintable() else repr(name)
+        return f"{os.fsdecode(path)} exists, but its interpreter {shown} does not"
     return None
 
 
 def _interpreter(path: bytes) -> bytes | None:
     with open(path, "rb") as file:
         line = file.readline(256)
-    words = line[2:].split()
-    return words[0] if line.startswith(b"#!") and words else None
+    # As the kernel reads it: a carriage return belongs to the name.
+    words = line[2:].rstrip(b"\n").replace(b"\t", b" ").split(b" ")
+    return next(filter(None, words), None) if line.startswith(b"#!") else None
 
 
 def _denied(_: ChildFacts, path: bytes) -> str | None:
@@ -299,6 +315,8 @@ _EXEC_HINTS: dict[int, Callable[[ChildFacts, bytes], str | None]] = {
 _CHILD_HINTS: dict[str, Callable[[int, ChildFacts, int], str | None]] = {
     "setpgid": _child_setpgid,
     "ioctl(TIOCSCTTY)": _child_ctty,
+    "tcgetpgrp": _child_foreground,
+    "tcsetpgrp": _child_foreground,
     "dup2": _child_fd,
     "fcntl": _child_fd,
     "chdir": _child_cwd,

@@ -170,8 +170,10 @@ class Process:
                 pass
         else:
             result = _until(timeout, lambda left: lib.sid_wait_change(self._child, left))
+        if result == -errno.ETIMEDOUT:
+            raise TimeoutError(f"process {self.pid} did not change within {timeout} seconds")
         if result < 0:
-            raise self._wait_error(result, timeout)
+            raise self._wait_error(result)
         return CHANGES[result]
 
     def reaped(self, status: int) -> None:
@@ -212,7 +214,8 @@ class Process:
         if result == -errno.EBADF and self.returncode is None:
             raise self._closed_error()
         if result < 0 and result not in (-errno.ESRCH, -errno.EBADF):
-            raise error(result, "kill" if self._child.pidfd == lib.SID_PIDFD_NONE else "pidfd_send_signal")
+            call = "kill" if self._child.pidfd == lib.SID_PIDFD_NONE else "pidfd_send_signal"
+            raise error(result, call, signal)
 
     def terminate(self) -> None:
         """Send SIGTERM, as `send_signal` does."""
@@ -228,7 +231,8 @@ class Process:
         Raises ValueError when that is the caller's own group; SystemCallError: ESRCH once the child has been reaped,
         since the group's number may be another's by then; EPERM, EINVAL. kill(2)
         """
-        result = lib.sid_signal_group(self._child, as_int(signal, "signal"))
+        signal = as_int(signal, "signal")
+        result = lib.sid_signal_group(self._child, signal)
         if result == 1:
             raise ValueError(f"process {self.pid} is in the caller's own process group, {os.getpgrp()}")
         if result == -errno.EBADF:
@@ -237,7 +241,7 @@ class Process:
             hint = f"process {self.pid} has been reaped, so its group's number may be another's"
             raise SystemCallError(errno.ESRCH, "kill", hint=hint)
         if result < 0:
-            raise error(result, "kill")
+            raise error(result, "kill", signal)
 
     # -- session and end
 
@@ -254,8 +258,10 @@ class Process:
         """End the session that the child leads, else the process group that it leads, else the child alone.
 
         Sends `signal` and SIGCONT, waits up to `grace` seconds for all to end, then sends SIGKILL until none is left,
-        and reaps the child last of all. What holds the caller is never signalled. Returns which processes ended.
-        Raises as `wait` and `send_signal` do.
+        and reaps the child last of all. What holds the caller is never signalled, and a process that has made a session
+        of its own is not found. Returns which processes ended and which survived.
+        Once the child has been reaped its number may be another's, so `end` does nothing: to end what a child leaves
+        behind, `wait(reap=False)` first. Raises ChildProcessError as `wait` does, ValueError for an unknown signal.
         """
         from ._session import end_process
 
@@ -265,7 +271,7 @@ class Process:
     # -- the handle
 
     def close(self) -> None:
-        """Close the handle's file descriptor. The process is left alone, and reaped some time after it has ended.
+        """Let go of the process: it is left alone, and reaped by a later `spawn` once it has ended.
 
         What is known of its end stays known; all else raises ValueError from here on.
         """
@@ -287,8 +293,8 @@ class Process:
             self.close()
 
     def __del__(self) -> None:
-        child = self._child
-        if child.kept and not child.closed and _let_go(child):
+        child = getattr(self, "_child", None)  # none in one that was never made whole
+        if child and child.kept and not child.closed and _let_go(child):
             try:
                 import warnings
             except ImportError:  # the interpreter is at its end

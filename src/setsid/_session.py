@@ -64,8 +64,8 @@ class Session:
 
 def end_process(process: Process, grace: float, signal: int) -> EndReport:
     """Process.end: the child is reaped last, since nobody else gets a zombie's number."""
-    if grace != grace:
-        raise ValueError("grace is not a number")
+    if not grace >= 0:  # NaN too
+        raise ValueError(f"grace must be a number of seconds, not {grace}")
     if signal not in _signals.valid_signals():
         raise ValueError(f"there is no signal {signal}")
     child = process._child

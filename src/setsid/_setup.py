@@ -69,7 +69,9 @@ def _range(name: str, number: int, low: int, high: int) -> None:
 def _stream(name: str, file: Any) -> Any:
     if isinstance(file, int) and not isinstance(file, bool):
         if file == PIPE:
-            raise ValueError(f"{name}: PIPE has no place in a plan, since nobody would hold its other end; use Popen")
+            raise ValueError(
+                f"{name}: PIPE has no place in a plan, since nobody would hold its other end; use os.pipe(), or Popen"
+            )
         if file == DEVNULL or (file == STDOUT and name == "stderr"):
             return file
         if file == STDOUT:
@@ -120,7 +122,8 @@ def _cwd(name: str, path: Any) -> Any:
 def _umask(name: str, mask: Any) -> int:
     if isinstance(mask, bool) or not isinstance(mask, int):
         raise TypeError(f"{name} must be an int, not {type(mask).__name__}")
-    _range(name, mask, 0, 0o777)
+    if not 0 <= mask <= 0o777:
+        raise ValueError(f"{name} must be between 0 and 0o777, not {mask:#o}")
     return mask
 
 
@@ -330,7 +333,10 @@ def _check_conflicts(setup: ChildSetup) -> None:
         )
     both = (setup.default_signals or frozenset()) & (setup.ignore_signals or frozenset())
     if both:
-        raise ValueError(f"default_signals and ignore_signals both name {', '.join(map(str, sorted(both)))}")
+        import signal
+
+        names = ", ".join(signal.Signals(number).name for number in sorted(both))
+        raise ValueError(f"default_signals and ignore_signals both name {names}")
     for number, stream in enumerate(_STREAMS):
         if number in (setup.pass_fds or ()) and getattr(setup, stream) is not None:
             raise ValueError(f"pass_fds and {stream} both say what the child's {number} is")

@@ -57,6 +57,8 @@ def spawn(
     """
     if setup is None:
         setup = ChildSetup(**changes) if changes else _DEFAULT
+    elif not isinstance(setup, ChildSetup):
+        raise TypeError(f"setup must be a ChildSetup, not {type(setup).__name__}")
     elif changes:
         setup = setup.replace(**changes)
     try:
@@ -90,8 +92,15 @@ def _arguments(argv: Sequence[StrOrBytesPath]) -> tuple[bytes, int]:
     """What `spawn` needs of an argv that is not all str: a block with a NUL between the arguments, and their number."""
     if isinstance(argv, bytes) or not hasattr(argv, "__getitem__") or hasattr(argv, "keys"):
         raise _no_sequence(argv)
-    arguments = [_fsencode(argument) for argument in argv]
+    arguments = [_encode(f"argv[{index}]", argument) for index, argument in enumerate(argv)]
     return b"\0".join(arguments), len(arguments)
+
+
+def _encode(name: str, value: StrOrBytesPath) -> bytes:
+    try:
+        return _fsencode(value)
+    except TypeError:
+        raise TypeError(f"{name} must be str, bytes or os.PathLike, not {type(value).__name__}") from None
 
 
 def _no_sequence(argv: object) -> TypeError:
@@ -119,7 +128,7 @@ class _Environment:
 
 
 def _encoded(env: Environment) -> dict[bytes, bytes]:
-    variables = {_fsencode(name): _fsencode(value) for name, value in env.items()}
+    variables = {_encode("env: a name", name): _encode(f"env[{name!r}]", value) for name, value in env.items()}
     for name in variables:
         if not name or b"=" in name:
             raise ValueError(f"env: {name!r} is no name of an environment variable")
