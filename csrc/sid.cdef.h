@@ -173,12 +173,15 @@ int sid_signal_pidfd(int pidfd, int signal);
 
 /* spawn.c: makes a child that carries out `plan` and then executes a program. */
 
-/* Starts `executable` (NULL: the first argument), looked for as execvp(3) does in the PATH of `env`. `argv` and `env`
-   are blocks of `argc` and `envc` strings with a NUL between them, `argv_size` and `env_size` bytes without the last.
-   0; -EINVAL with an empty report if a string holds a NUL; or -errno with child->report filled and no child left.
-   execve(2), clone(2) */
+/* Points `at` (room for `count` + 1) at each of `count` strings with a NUL between them, `size` bytes without the last
+   NUL, and ends with NULL; 0, or -EINVAL if one of them holds a NUL. */
+int sid_point(const char **at, const char *strings, size_t size, int count);
+
+/* Starts `executable` (NULL: the first argument), looked for as execvp(3) does in the PATH of `envp`. `argv` is a block
+   of strings as above. 0; -EINVAL with an empty report if an argument holds a NUL; or -errno with child->report filled
+   and no child left. execve(2), clone(2) */
 int sid_spawn(const struct sid_plan *plan, const char *executable, const char *argv, size_t argv_size, int argc,
-              const char *env, size_t env_size, int envc, struct sid_child *child);
+              const char *const *envp, struct sid_child *child);
 /* For tests: forces a way (SID_WAY_PROBE: none) and hides pidfds; 0. */
 int sid_force(int way, int hide_pidfd);
 /* The way the next spawn takes, by probing where need be. */

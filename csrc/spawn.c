@@ -244,9 +244,8 @@ static int is_newly_refused(int way, int result, const struct sid_child *child)
 }
 
 int sid_spawn(const struct sid_plan *plan, const char *executable, const char *argv, size_t argv_size, int argc,
-              const char *env, size_t env_size, int envc, struct sid_child *child)
+              const char *const *envp, struct sid_child *child)
 {
-    struct sid_strings arguments = {argv, argv_size, argc}, environment = {env, env_size, envc};
     struct sid_vectors vectors;
     enum sid_call call;
     int way = find_way(&call);
@@ -254,14 +253,14 @@ int sid_spawn(const struct sid_plan *plan, const char *executable, const char *a
 
     if (way < 0)
         return failed(child, call, way);
-    result = sid_make_vectors(&vectors, executable, &arguments, &environment, plan->move_count);
+    result = sid_make_vectors(&vectors, executable, argv, argv_size, argc, envp, plan->move_count);
     if (result < 0)
         return result == -EINVAL ? result : failed(child, SID_CALL_MALLOC, result);
     struct sidch_job job = {.plan = plan,
                             .paths = vectors.paths,
                             .path_count = vectors.path_count,
                             .argv = vectors.argv,
-                            .envp = vectors.envp,
+                            .envp = envp,
                             .scratch = vectors.scratch,
                             .report_fd = -1};
     result = spawn_by(way, &job, child);

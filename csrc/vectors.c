@@ -1,5 +1,5 @@
 /*
- * argv, envp and the candidates for execve, in one block of memory.
+ * argv and the candidates for execve, in one block of memory.
  *
  * They point into blocks of bytes that Python made for this one call: the GIL is not held here, so a list that another
  * thread may change would not do.
@@ -12,32 +12,26 @@
 /* What execvp takes where PATH is not set. */
 static const char default_path[] = "/bin:/usr/bin";
 
-/* Points at each string and ends with NULL; where to go on, or NULL if the strings do not fill their size exactly: one
-   of them holds a NUL. */
-static char **point(char **at, const struct sid_strings *strings)
+int sid_point(const char **at, const char *strings, size_t size, int count)
 {
-    const char *string = strings->bytes;
-    const char *end = string + strings->size;
+    const char *string = strings;
+    const char *end = strings + size;
 
-    for (int i = 0; i < strings->count; i++) {
+    for (int i = 0; i < count; i++) {
         if (string > end)
-            return NULL;
-        *at++ = (char *)string;
+            return -EINVAL;
+        *at++ = string;
         string += strlen(string) + 1;
     }
-    *at++ = NULL;
-    return strings->count == 0 || string == end + 1 ? at : NULL;
+    *at = NULL;
+    return count == 0 || string == end + 1 ? 0 : -EINVAL;
 }
 
-static const char *search_path(const struct sid_strings *env)
+static const char *search_path(const char *const *envp)
 {
-    const char *variable = env->bytes;
-
-    for (int i = 0; i < env->count && variable < env->bytes + env->size; i++) {
-        if (strncmp(variable, "PATH=", 5) == 0)
-            return variable + 5;
-        variable += strlen(variable) + 1;
-    }
+    for (; *envp; envp++)
+        if (strncmp(*envp, "PATH=", 5) == 0)
+            return *envp + 5;
     return default_path;
 }
 
@@ -69,25 +63,22 @@ static int write_candidates(char *to, const char *path, const char *program)
     }
 }
 
-int sid_make_vectors(struct sid_vectors *vectors, const char *executable, const struct sid_strings *argv,
-                     const struct sid_strings *env, int scratch)
+int sid_make_vectors(struct sid_vectors *vectors, const char *executable, const char *argv, size_t argv_size, int argc,
+                     const char *const *envp, int scratch)
 {
-    const char *program = executable ? executable : argv->bytes;
-    const char *path = !*program || strchr(program, '/') ? NULL : search_path(env);
-    size_t pointers = (size_t)argv->count + (size_t)env->count + 2;
-    char **at;
+    const char *program = executable ? executable : argv;
+    const char *path = !*program || strchr(program, '/') ? NULL : search_path(envp);
+    size_t pointers = (size_t)argc + 1;
 
     vectors->argv = malloc(pointers * sizeof(char *) + (size_t)scratch * sizeof(int) +
                            (path ? candidates_size(path, program) : 0));
     if (!vectors->argv)
         return -ENOMEM;
-    at = vectors->envp = point(vectors->argv, argv);
-    at = at ? point(at, env) : NULL;
-    if (!at) {
+    if (sid_point(vectors->argv, argv, argv_size, argc) < 0) {
         sid_free_vectors(vectors);
         return -EINVAL;
     }
-    vectors->scratch = (int *)at;
+    vectors->scratch = (int *)(vectors->argv + pointers);
     vectors->paths = program;
     vectors->path_count = 1;
     if (path) {

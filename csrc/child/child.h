@@ -12,8 +12,8 @@ struct sidch_job {
     const struct sid_plan *plan;
     const char *paths; /* candidates for execve, NUL-separated */
     int path_count;
-    char *const *argv;
-    char *const *envp;
+    const char *const *argv;
+    const char *const *envp;
     int *scratch;              /* move_count ints: where each source has been lifted to */
     uint64_t parent_mask;      /* the caller's signal mask before all were blocked */
     int handlers_reset;        /* the kernel has reset caught signals already */

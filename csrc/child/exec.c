@@ -23,7 +23,7 @@ int sidch_exec(struct sidch_state *state)
         return sidch_fail(state, SID_CALL_EXECVE, 0);
     }
     for (int i = 0; i < job->path_count; i++, path += strlen(path) + 1) {
-        execve(path, job->argv, job->envp);
+        execve(path, (char *const *)job->argv, (char *const *)job->envp); /* which writes to neither */
         sidch_fail(state, SID_CALL_EXECVE, i);
         if (errno == EACCES && denied < 0)
             denied = i;

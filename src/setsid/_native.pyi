@@ -72,15 +72,15 @@ class _Lib:
     @staticmethod
     def sid_signal_pidfd(pidfd: int, signal: int, /) -> int: ...
     @staticmethod
+    def sid_point(at: Any, strings: bytes, size: int, count: int, /) -> int: ...
+    @staticmethod
     def sid_spawn(
         plan: Any,
         executable: Any,
         argv: bytes,
         argv_size: int,
         argc: int,
-        env: bytes,
-        env_size: int,
-        envc: int,
+        envp: Any,
         child: _Child,
         /,
     ) -> int: ...

@@ -30,7 +30,7 @@ _audit = sys.audit
 _ENCODING, _ERRORS = sys.getfilesystemencoding(), sys.getfilesystemencodeerrors()
 
 
-def spawn(
+def spawn(  # noqa: C901 - one straight path: every call more is seen in its cost
     argv: Sequence[StrOrBytesPath],
     setup: ChildSetup | None = None,
     *,
@@ -61,17 +61,22 @@ def spawn(
         raise TypeError(f"setup must be a ChildSetup, not {type(setup).__name__}")
     elif changes:
         setup = setup.replace(**changes)
+    if type(argv) is not list and type(argv) is not tuple:
+        _check_sequence(argv)
     try:
-        argv[:0]  # neither a set, a mapping nor a generator
         arguments = "\0".join(argv).encode(_ENCODING, _ERRORS)  # type: ignore[arg-type]
-        count = len(argv)
-    except (TypeError, AttributeError, KeyError):
-        arguments, count = _arguments(argv)
-    if isinstance(argv, str):
-        raise _no_sequence(argv)
-    if not count:
+    except TypeError:  # not all are str
+        arguments = b"\0".join([_encode(f"argv[{index}]", argument) for index, argument in enumerate(argv)])
+    if not argv:
         raise ValueError("argv is empty: it must name the program")
-    environment = _own_environment() if env is None else _Environment(_encoded(env))
+    if env is None:
+        # os.environ's own dict holds bytes. Comparing it with a copy is ten times faster than making the block anew,
+        # since most values are the very same objects.
+        environment = _last_environment
+        if getattr(os.environ, "_data", None) != environment.variables:
+            environment = _own_environment()
+    else:
+        environment = _Environment(_encoded(env))
     program = _NULL if executable is None else _program(executable)
     _audit("setsid.spawn", argv[0] if executable is None else executable, argv, setup.cwd, env)
     plan = setup.marshalled
@@ -82,18 +87,16 @@ def spawn(
     child = _new(_CHILD)
     # Made before the child: whatever a signal handler raises from here on, the child has an owner.
     process = Process(child, argv)
-    block = environment.block
-    if _sid_spawn(plan.struct, program, arguments, len(arguments), count, block, len(block), environment.count, child):
+    if _sid_spawn(plan.struct, program, arguments, len(arguments), len(argv), environment.envp, child):
         raise _failure(child.report, setup, plan, program, arguments, environment)
     return process
 
 
-def _arguments(argv: Sequence[StrOrBytesPath]) -> tuple[bytes, int]:
-    """What `spawn` needs of an argv that is not all str: a block with a NUL between the arguments, and their number."""
-    if isinstance(argv, bytes) or not hasattr(argv, "__getitem__") or hasattr(argv, "keys"):
-        raise _no_sequence(argv)
-    arguments = [_encode(f"argv[{index}]", argument) for index, argument in enumerate(argv)]
-    return b"\0".join(arguments), len(arguments)
+def _check_sequence(argv: object) -> None:
+    is_text = isinstance(argv, (str, bytes)) or hasattr(argv, "__fspath__")
+    if is_text or not hasattr(argv, "__getitem__") or hasattr(argv, "keys"):
+        what = type(argv).__name__
+        raise TypeError(f"argv must be a sequence of strings, not {what}; a command line is for sh to split")
 
 
 def _encode(name: str, value: StrOrBytesPath) -> bytes:
@@ -101,12 +104,6 @@ def _encode(name: str, value: StrOrBytesPath) -> bytes:
         return _fsencode(value)
     except TypeError:
         raise TypeError(f"{name} must be str, bytes or os.PathLike, not {type(value).__name__}") from None
-
-
-def _no_sequence(argv: object) -> TypeError:
-    return TypeError(
-        f"argv must be a sequence of strings, not {type(argv).__name__}; a command line is for sh to split"
-    )
 
 
 def _program(executable: StrOrBytesPath) -> bytes:
@@ -117,14 +114,17 @@ def _program(executable: StrOrBytesPath) -> bytes:
 
 
 class _Environment:
-    """An environment as C wants it: `block` holds `count` strings."""
+    """An environment, as a dict and as C wants it."""
 
-    __slots__ = ("block", "count", "variables")
+    __slots__ = ("_block", "envp", "variables")
 
     def __init__(self, variables: dict[bytes, bytes]) -> None:
         self.variables = variables
-        self.count = len(self.variables)
-        self.block = b"\0".join([name + b"=" + value for name, value in self.variables.items()])
+        # What `envp` points into.
+        self._block = b"\0".join([name + b"=" + value for name, value in variables.items()])
+        self.envp = _new("char *[]", len(variables) + 1)
+        if lib.sid_point(self.envp, self._block, len(self._block), len(variables)) < 0:
+            raise ValueError("env: embedded null byte")
 
 
 def _encoded(env: Environment) -> dict[bytes, bytes]:
@@ -139,26 +139,21 @@ _last_environment = _Environment({})
 
 
 def _own_environment() -> _Environment:
-    """os.environ as it is now. Its own dict holds bytes already, and comparing that with a copy is ten times faster
-    than making the block anew, since most values are the very same objects.
-    """
+    """os.environ as it is now, in one call that copies it, whatever other threads do."""
     global _last_environment
     variables = getattr(os.environ, "_data", None)
-    last = _last_environment
-    if type(variables) is dict and variables == last.variables:
-        return last
     copy = variables.copy() if type(variables) is dict else None
     if copy is None or not all(type(name) is bytes for name in copy):
         copy = dict(os.environb)
-    last = _last_environment = _Environment(copy)
-    return last
+    environment = _last_environment = _Environment(copy)
+    return environment
 
 
 def _failure(
     report: Any, setup: ChildSetup, plan: Plan, program: Any, arguments: bytes, environment: _Environment
 ) -> Exception:
     if not report.error:
-        return ValueError("embedded null byte in argv or env")
+        return ValueError("argv: embedded null byte")
     cwd = setup.cwd if not isinstance(setup.cwd, int) else None
     name = arguments.split(b"\0", 1)[0] if program is _NULL else program
     directory = None if cwd is None else _fsencode(cwd)

@@ -20,13 +20,13 @@ static struct sid_plan plan_of(const char *cwd)
                              .cwd = cwd};
 }
 
-/* `argv` and `env`: strings with a NUL between them. */
+/* `argv`: strings with a NUL between them. */
 static int spawn(const struct sid_plan *plan, const char *argv, size_t size, int argc, struct sid_child *child)
 {
-    static const char env[] = "A=1\0PATH=/nonexistent:/bin:/usr/bin";
+    static const char *const env[] = {"A=1", "PATH=/nonexistent:/bin:/usr/bin", NULL};
 
     memset(child, 0, sizeof *child);
-    return sid_spawn(plan, NULL, argv, size, argc, env, sizeof env - 1, 2, child);
+    return sid_spawn(plan, NULL, argv, size, argc, env, child);
 }
 
 static int open_fds(void)
