@@ -156,7 +156,7 @@ static void read_report(int fd, int child_fd, struct sid_child *child)
     }
 }
 
-/* An end of the pipe at a number that the child gives to another file would be lost, and with it the sign that the
+/* At a number that the child gives to another file, the pipe's write end would be lost, and with it the sign that the
    program has been executed. */
 static int out_of_the_way(const struct sid_plan *plan, int *fd)
 {
@@ -176,7 +176,7 @@ static int open_pipe(const struct sid_plan *plan, int *ends)
 
     if (pipe2(ends, O_CLOEXEC) < 0)
         return -errno;
-    if ((result = out_of_the_way(plan, &ends[0])) == 0 && (result = out_of_the_way(plan, &ends[1])) == 0)
+    if ((result = out_of_the_way(plan, &ends[1])) == 0)
         return 0;
     close(ends[0]);
     close(ends[1]);

@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
+from scenarios import RAISES, hidden, recycled
 from support import fresh
-from test_process import RAISES, hidden, recycled
 
 # For a helper: a child with members of its session, each described by letters: g leads a group of its own, d is deaf
 # to SIGTERM, s is stopped, r stays root. All end by themselves when the helper does: they read from a pipe of its.

@@ -217,11 +217,15 @@ def test_a_permutation_without_room_to_set_files_aside_is_a_clear_error(way: str
 fill(64, free=3)  # a pipe and a pidfd fit in
 with nothing_left():
     error = failure(pass_fds={moves})
-    assert (error.errno, error.call, error.stage) == (errno.EMFILE, "fcntl", setsid.Stage.FDS)
-    assert error.hint == (
-        "the child may have 64 open files (RLIMIT_NOFILE), and all their numbers are taken or asked for"
-    )
+    if error.call == "pipe2":  # where the report comes by a pipe, and no number is left for that
+        assert sys.argv[1:] == ["fork"] and (error.errno, error.stage) == (errno.EMFILE, None)
+    else:
+        assert (error.errno, error.call, error.stage) == (errno.EMFILE, "fcntl", setsid.Stage.FDS)
+        assert error.hint == (
+            "the child may have 64 open files (RLIMIT_NOFILE), and all their numbers are taken or asked for"
+        )
 """,
+        way,
         way=way,
     )
 

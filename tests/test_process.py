@@ -8,78 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from scenarios import RAISES, hidden, recycled
 from support import fresh
-
-# For any helper: fails unless the block raises `kind` with `text` in its message.
-RAISES = """
-from contextlib import contextmanager
-
-@contextmanager
-def raises(kind, text="", **attributes):
-    try:
-        yield
-    except kind as error:
-        assert text in str(error), error
-        assert {name: getattr(error, name) for name in attributes} == attributes
-    else:
-        raise AssertionError(f"no {kind}")
-"""
-
-# For a helper in a pid namespace of its own: a stranger, who is no child of ours, gets a number of our choice.
-RECYCLE = """
-import select
-
-class Stranger:
-    def __init__(self, pid, *, leader=False):
-        ready, self._ready = os.pipe()
-        release, self._release = os.pipe()
-        self._between = os.fork()
-        if self._between == 0:
-            os.close(self._release)
-            try:
-                with open("/proc/sys/kernel/ns_last_pid", "w") as file:
-                    file.write(str(pid - 1))
-            except OSError:
-                os._exit(77)
-            if os.fork() == 0:
-                member = 0
-                if leader:
-                    os.setsid()
-                    member = os.fork()
-                if not member:
-                    os.write(self._ready, b"%d" % (os.getsid(0) if leader else os.getpid()))
-                    os.read(release, 1)
-                    os._exit(0)
-                os._exit(os.waitstatus_to_exitcode(os.wait()[1]) & 127)
-            os._exit(os.waitstatus_to_exitcode(os.wait()[1]) & 127)
-        os.close(self._ready)
-        os.close(release)
-        got = os.read(ready, 16)
-        if not got:
-            assert os.waitpid(self._between, 0)[1] == 77 << 8
-            print("SKIP: may not write /proc/sys/kernel/ns_last_pid")
-            sys.exit(0)
-        assert int(got) == pid
-
-    def exit_status(self):
-        # Its exit status: 0 for one that nobody signalled, else the signal.
-        os.close(self._release)
-        return os.waitstatus_to_exitcode(os.waitpid(self._between, 0)[1])
-"""
-
-hidden = pytest.mark.parametrize("hide_pidfd", [False, True], ids=["pidfd", "number"])
-
-
-def recycled(need: Callable[..., str], source: str, *, hide_pidfd: bool) -> None:
-    """Run `source` with Stranger in a pid namespace of its own."""
-    if os.geteuid() != 0:
-        pytest.skip("a pid namespace and ns_last_pid need root")
-    wrapper = (need("unshare"), "--pid", "--fork", "--kill-child", "--mount-proc")
-    result = fresh(RECYCLE + source, wrapper=wrapper, hide_pidfd=hide_pidfd, check=False)
-    if "unshare failed" in result.stderr or result.stdout.startswith("SKIP"):
-        pytest.skip(f"no pid namespace here: {result.stderr or result.stdout}")
-    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
-
 
 # -- what it knows
 

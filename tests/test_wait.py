@@ -4,45 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from scenarios import ASLEEP, RAISES, TELLS, hidden
 from support import fresh
-from test_process import RAISES, hidden
-
-# For a helper: returns once the thread `tid` of ours sleeps in a system call other than futex, which is the GIL's.
-ASLEEP = """
-import platform, threading
-
-FUTEX = {"x86_64": "202", "aarch64": "98"}.get(platform.machine(), "none")
-
-def until_asleep(tid):
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        with open(f"/proc/self/task/{tid}/syscall") as file:
-            call = file.read().split()[0]
-        if call not in ("running", "-1", FUTEX):
-            return
-    raise AssertionError("the thread never slept")
-"""
-
-# For a helper: whether the kernel tells how a process ended that somebody has reaped (PIDFD_GET_INFO, Linux 6.15).
-TELLS = """
-import fcntl, struct
-
-def kernel_tells():
-    pid = os.fork()
-    if pid == 0:
-        os._exit(7)
-    pidfd = os.pidfd_open(pid)
-    os.waitpid(pid, 0)
-    try:
-        info = fcntl.ioctl(pidfd, 0xC040FF0B, struct.pack("=QQ11Ii", 8, *[0] * 13))
-    except OSError:
-        return False
-    finally:
-        os.close(pidfd)
-    fields = struct.unpack("=QQ11Ii", info)
-    return bool(fields[0] & 8) and fields[-1] == 7 << 8
-"""
-
 
 # -- wait and poll
 
