@@ -9,7 +9,7 @@ PACKAGE_FILES := pyproject.toml setup.py csrc/ffibuild.py $(C_FILES) $(H_FILES) 
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 CC ?= cc
 
-.PHONY: help demo test lint format bench clean
+.PHONY: FORCE help demo test lint format bench clean
 help:
 	@echo "make demo    see what the package does"
 	@echo "make test    run the tests"
@@ -40,11 +40,17 @@ bench: $(VENV)/installed
 	$(BIN)/python benchmarks/bench.py $(BENCH)
 
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis src/*.egg-info
+	rm -rf $(VENV) $(VENV).python build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis src/*.egg-info
+
+# Changes when PYTHON means another interpreter, and all that was made with the old one is made anew.
+$(VENV).python: FORCE
+	@version="$$($(PYTHON) -c 'import sys; print(sys.executable, sys.version)' 2>&1)"; \
+	    test "$$version" = "$$(cat $@ 2>/dev/null)" || echo "$$version" >$@
+FORCE:
 
 # What pip would report with a traceback is said in a line.
-$(VENV)/made:
-	@command -v $(PYTHON) >/dev/null || { echo "setsid: $(PYTHON) is missing; install Python 3.10 or later" >&2; exit 1; }
+$(VENV)/made: $(VENV).python
+	@command -v "$(PYTHON)" >/dev/null || { echo "setsid: $(PYTHON) is missing; install Python 3.10 or later" >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
 	    { echo "setsid: $(PYTHON) is older than 3.10; name a newer one: make PYTHON=python3.x ..." >&2; exit 1; }
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || \
@@ -54,12 +60,15 @@ $(VENV)/made:
 	    { echo "setsid: the C library's headers are missing; install them (Debian: libc6-dev)" >&2; exit 1; }
 	@test -e "$$($(PYTHON) -c 'import sysconfig; print(sysconfig.get_path("include"))')/Python.h" || \
 	    { echo "setsid: Python's headers are missing; install them (Debian: python3-dev)" >&2; exit 1; }
+	@echo "making a virtual environment in $(VENV) ..."
 	@$(PYTHON) -m venv --clear $(VENV)
-	@$(PIP) install --upgrade "pip>=25.1" "setuptools>=77" "cffi>=2"
+	@$(PIP) install --upgrade "pip>=25.1" "setuptools>=77" "cffi>=2" || \
+	    { echo "setsid: could not download pip, setuptools and cffi; is the package index reachable?" >&2; exit 1; }
 	@touch $@
 
 # Not isolated, so that the objects stay in build/: the tests read the symbols of the child's.
 $(VENV)/installed: $(VENV)/made $(PACKAGE_FILES)
+	@echo "compiling and installing the package in $(VENV) ..."
 	@rm -rf build
 	@$(PIP) install --no-build-isolation --no-deps --force-reinstall .
 	@touch $@
