@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
-from scenarios import RAISES, hidden, recycled
+from scenarios import ASLEEP, RAISES, hidden, recycled
 from support import fresh
 
 # For a helper: a child with members of its session, each described by letters: g leads a group of its own, d is deaf
@@ -62,6 +64,17 @@ def lives(pid):
     except (FileNotFoundError, ProcessLookupError):
         return False
 
+"""
+
+# For a helper: returns once the main thread of `pid` has ended and another one lives.
+BEHEADED = """
+def until_beheaded(pid):
+    deadline = time.monotonic() + 30
+    while True:
+        facts = status(pid)
+        if facts["State"].startswith("Z") and facts["Threads"] == "2":
+            return
+        assert time.monotonic() < deadline, facts
 """
 
 
@@ -243,6 +256,110 @@ if caller == 0:
 assert os.waitpid(caller, 0) == (caller, 0)
 """,
         hide_pidfd=hide_pidfd,
+    )
+
+
+@hidden
+def test_deaf_members_are_killed_though_another_thread_waits_for_the_leader_that_ends_first(hide_pidfd: bool) -> None:
+    scenario(
+        ASLEEP
+        + """
+with nothing_left():
+    process, pids = family("", "d", "gd")
+    statuses = []
+    thread = threading.Thread(target=lambda: statuses.append(process.wait()))
+    thread.start()
+    until_asleep(thread.native_id)
+    report = process.end(0.2)
+    assert (report.ended, report.survived) == (tuple(sorted([process.pid, *pids])), ())
+    assert [lives(pid) for pid in pids] == [False, False]
+    thread.join()
+    assert (statuses, process.returncode) == ([-signal.SIGTERM], -signal.SIGTERM)
+    process.close()
+""",
+        hide_pidfd=hide_pidfd,
+        timeout=60,
+    )
+
+
+@hidden
+@pytest.mark.parametrize("wait", ["wait()", "wait(60)", "poll()"])
+def test_no_other_thread_frees_the_leaders_number_while_end_is_at_work(hide_pidfd: bool, wait: str) -> None:
+    # The member is deaf and the grace is long, so the leader has ended and `end` is not over until the thread says so.
+    scenario(
+        ASLEEP
+        + f"""
+with nothing_left():
+    process, (deaf,) = family("", "d")
+    seen = []
+    def look():
+        if {wait!r} == "poll()":
+            os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        seen.append((process.{wait}, children(), status(process.pid)["State"][0]))
+        os.kill(deaf, signal.SIGKILL)
+    thread = threading.Thread(target=look)
+    thread.start()
+    until_asleep(thread.native_id)
+    assert process.end(1000).ended == tuple(sorted([process.pid, deaf]))
+    thread.join()
+    assert seen == [(-signal.SIGTERM, [process.pid], "Z")]
+    process.close()
+""",
+        hide_pidfd=hide_pidfd,
+        timeout=60,
+    )
+
+
+@pytest.fixture(scope="module")
+def headless(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A program whose main thread has ended while another lives: it looks like a zombie."""
+    program = tmp_path_factory.mktemp("headless") / "headless"
+    source = Path(__file__).resolve().parent / "native" / "headless.c"
+    subprocess.run(["cc", "-pthread", str(source), "-o", str(program)], check=True)
+    return program
+
+
+@hidden
+@pytest.mark.parametrize("group", ["setsid.NEW_SESSION", "0", "setsid.INHERIT"])
+def test_a_leader_whose_main_thread_alone_has_ended_is_ended(headless: Path, hide_pidfd: bool, group: str) -> None:
+    scenario(
+        BEHEADED
+        + f"""
+with nothing_left():
+    process = setsid.spawn([{str(headless)!r}], stdin=(ends := os.pipe())[0], process_group={group})
+    until_beheaded(process.pid)
+    report = process.end(1000)
+    assert (report.ended, report.survived) == ((process.pid,), ())
+    assert process.returncode == -signal.SIGTERM
+    process.close()
+    for fd in ends:
+        os.close(fd)
+""",
+        hide_pidfd=hide_pidfd,
+        timeout=30,  # long before the grace is over: SIGKILL had no part in it
+    )
+
+
+@hidden
+def test_a_member_whose_main_thread_alone_has_ended_is_ended(headless: Path, hide_pidfd: bool) -> None:
+    scenario(
+        BEHEADED
+        + f"""
+reader, writer = os.pipe()
+script = '"$0" <&3 & echo $!; read line'
+process = setsid.spawn(["sh", "-c", script, {str(headless)!r}], stdin=_lifeline[0], stdout=writer,
+                       pass_fds={{3: _lifeline[0]}})
+os.close(writer)
+with open(reader) as file:
+    member = int(file.readline())
+    until_beheaded(member)
+    report = process.end(1000)
+    assert (report.ended, report.survived) == (tuple(sorted([process.pid, member])), ())
+    assert file.read() == ""  # nobody has a copy of its stdout any more
+assert process.returncode == -signal.SIGTERM
+""",
+        hide_pidfd=hide_pidfd,
+        timeout=30,
     )
 
 

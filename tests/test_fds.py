@@ -282,3 +282,27 @@ with nothing_left(), open(os.memfd_create("text"), "wb+", buffering=0) as file:
 """,
         way=way,
     )
+
+
+@pytest.mark.parametrize("targets", ["[writer]", "[reader, writer]", "range(reader, writer + 5)"])
+def test_a_target_at_the_number_of_the_reports_pipe_hides_no_error(need: Callable[..., str], targets: str) -> None:
+    """The parent looks at the pipe's number in the child to see whether it has executed: execve is late here."""
+    fresh(
+        f"""
+reader, writer = os.pipe()
+os.close(reader)
+os.close(writer)
+with nothing_left():
+    try:
+        process = setsid.spawn(["/nonexistent/program"], pass_fds=dict.fromkeys({targets}, 0))
+    except FileNotFoundError as error:
+        assert (error.call, error.stage) == ("execve", setsid.Stage.EXEC)
+    else:
+        raise AssertionError(f"a missing program was started, and ended with {{process.wait()}}")
+""",
+        way="fork",
+        wrapper=(
+            *(need("strace"), "-f", "-o", "/dev/null", "-e", "trace=execve"),
+            *("-e", "inject=execve:delay_enter=100000"),
+        ),
+    )

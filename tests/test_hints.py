@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 import setsid
-from setsid import _hints
+from setsid import _hints, _procfs
 from support import fresh
 from test_calls import HELPERS, needs_admin
 
@@ -236,6 +240,23 @@ assert hint(setsid.acquire_ctty, fd) == f"file descriptor {fd} is open for writi
 """)
 
 
+def test_a_terminal_is_said_to_be_a_sessions_only_if_no_other_can_be_meant(
+    monkeypatch: pytest.MonkeyPatch, terminal: tuple[int, int]
+) -> None:
+    """The terminals of two mounts of devpts bear the same numbers in /proc."""
+    device = _procfs.device(terminal[1])
+    no_facts: tuple[Any, ...] = (0, b"", b"", {}, None)
+
+    def hint(*processes: tuple[int, int]) -> str | None:
+        stats = [(pid, SimpleNamespace(sid=sid, tty=device)) for pid, sid in processes]
+        stats.append((99, SimpleNamespace(sid=99, tty=0)))
+        monkeypatch.setattr(_procfs, "processes", lambda: iter(stats))
+        return _hints.child_hint(errno.EPERM, "ioctl(TIOCSCTTY)", terminal[1], *no_facts)
+
+    one = f"{os.ttyname(terminal[1])} is the controlling terminal of session 10"
+    assert [hint((10, 10), (11, 10)), hint((10, 10), (20, 20)), hint()] == [one, None, None]
+
+
 # -- steps of a child
 
 
@@ -331,6 +352,15 @@ assert hint(setsid.spawn, ["./tool"], cwd=directory) == f"{directory}/./tool exi
         tool,
         tmp_path,
     )
+
+
+def test_a_script_whose_first_line_ends_in_a_carriage_return(tmp_path: Path) -> None:
+    """To the kernel it is a part of the interpreter's name, and nobody sees it."""
+    tool = tmp_path / "tool"
+    tool.write_bytes(b"#!/bin/sh\r\nexit 0\r\n")
+    tool.chmod(0o755)
+    sentence = f"{tool} exists, but its interpreter '/bin/sh\\r' does not"
+    run("assert hint(setsid.spawn, sys.argv[1:2]) == sys.argv[2]", tool, sentence)
 
 
 def test_a_program_that_may_not_be_executed(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import platform
 import re
 import sys
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,7 @@ from support import fresh, nothing_left
 
 
 def test_a_file_descriptor_asked_for_while_another_thread_still_uses_it_stays_open(need: Callable[..., str]) -> None:
-    """A thread's first waitid comes back late, so it still uses the pidfd after the main thread has reaped the child."""
+    """A thread's first waitid comes back late: it still uses the pidfd when the main thread has reaped the child."""
     fresh(
         ASLEEP
         + """
@@ -243,11 +244,12 @@ import ctypes, select
 PTRACE_SEIZE = 0x4206
 
 def trace(pid):
-    # A process that traces `pid` until the pipe that is returned is closed; None if it may not.
+    # A process that traces `pid` until the pipe that is returned is closed, and the errno if it may not.
     (told, tell), (release, hold) = os.pipe(), os.pipe()
     tracer = os.fork()
     if tracer == 0:
-        os.close(hold)
+        for fd in hold, *ends:
+            os.close(fd)
         ptrace = ctypes.CDLL(None, use_errno=True).ptrace
         ptrace.argtypes = [ctypes.c_long] * 4
         ptrace.restype = ctypes.c_long
@@ -279,6 +281,7 @@ os.waitpid(tracer, 0)
 assert process.wait() == 0
 """,
         wait,
+        timeout=60,
     )
     if result.stdout.startswith("SKIP"):
         pytest.skip(f"a process may trace only its descendants here, unless it is root's: {result.stdout}")
@@ -330,10 +333,10 @@ assert sorted(environment) == sorted([b"", *(name + b"=" + value for name, value
 
 @pytest.mark.parametrize("setup", [{"cwd": "/"}, "setup", 5, setsid.ChildSetup], ids=["dict", "str", "int", "class"])
 @pytest.mark.parametrize("changes", [{}, {"umask": 0o22}], ids=["as it is", "changed"])
-def test_a_setup_that_is_no_child_setup_is_refused(setup: object, changes: dict[str, int]) -> None:
+def test_a_setup_that_is_no_child_setup_is_refused(setup: Any, changes: dict[str, Any]) -> None:
     message = f"setup must be a ChildSetup, not {type(setup).__name__}"
     with nothing_left(), pytest.raises(TypeError, match=f"^{message}$"):
-        setsid.spawn(["true"], setup, **changes)  # type: ignore[call-overload]
+        setsid.spawn(["true"], setup, **changes)
 
 
 @pytest.mark.parametrize("position", [0, 1, 2])
@@ -354,6 +357,6 @@ def test_an_argument_of_a_wrong_type_is_refused_by_its_position(position: int, v
         ({1: "A"}, "env: a name must be str, bytes or os.PathLike, not int"),
     ],
 )
-def test_an_environment_of_wrong_types_is_refused_by_the_variables_name(env: dict[object, object], message: str) -> None:
+def test_an_environment_of_wrong_types_is_refused_by_its_names(env: dict[object, object], message: str) -> None:
     with nothing_left(), pytest.raises(TypeError, match=f"^{re.escape(message)}$"):
         setsid.spawn(["true"], env=env)  # type: ignore[arg-type]

@@ -69,6 +69,77 @@ with nothing_left():
     )
 
 
+@pytest.mark.parametrize("name", ["ENOSYS", "EPERM"])
+def test_clone_takes_over_when_clone3_is_refused_later(name: str, need: Callable[..., str]) -> None:
+    """As by a system call filter that the program sets up for itself after its first children."""
+    fresh(
+        """
+def succeed():
+    with setsid.spawn(["sh", "-c", "exit 7"]) as process:
+        assert process.wait() == 7
+
+with nothing_left():
+    succeed()
+    assert lib.sid_way() == lib.SID_WAY_CLONE3
+    try:
+        setsid.spawn(["/nonexistent"])  # the one that is refused: its own error is told
+        raise AssertionError("a missing program was started")
+    except FileNotFoundError as error:
+        assert (error.call, error.stage) == ("execve", setsid.Stage.EXEC)
+    assert lib.sid_way() == lib.SID_WAY_CLONE
+    succeed()
+    succeed()
+""",
+        wrapper=strace(need("strace"), *fails("clone3", name, when="3+")),  # after the probe's and the first child's
+    )
+
+
+@pytest.mark.parametrize("name", ["ENOSYS", "EPERM"])
+def test_the_first_child_that_clone3_is_refused_to_is_made_by_clone(name: str, need: Callable[..., str]) -> None:
+    fresh(
+        """
+with nothing_left():
+    for _ in range(3):
+        with setsid.spawn(["sh", "-c", "exit 7"]) as process:
+            assert process.wait() == 7
+    assert lib.sid_way() == lib.SID_WAY_CLONE
+""",
+        wrapper=strace(need("strace"), *fails("clone3", name, when="2+")),
+    )
+
+
+def test_the_first_child_in_a_new_pid_namespace_is_its_init_and_others_follow() -> None:
+    """A probe's child would be the init instead, and with its end no more could be made."""
+    if os.geteuid() != 0:
+        pytest.skip("a pid namespace needs root")
+    result = fresh(
+        """
+import ctypes
+CLONE_NEWPID = 0x20000000
+libc = ctypes.CDLL(None, use_errno=True)
+if libc.unshare(CLONE_NEWPID) < 0:
+    print("SKIP:", os.strerror(ctypes.get_errno()))
+    sys.exit(0)
+with nothing_left():
+    init = setsid.spawn(["cat"], stdin=(ends := os.pipe())[0])
+    assert status(init.pid)["NSpid"].split()[-1] == "1"
+    for number in 2, 3, 4:
+        assert spawn_text(["sh", "-c", "echo $$"]) == f"{number}\\n"
+    try:
+        setsid.spawn(["/nonexistent"])
+        raise AssertionError("a missing program was started")
+    except FileNotFoundError as error:
+        assert error.call == "execve"
+    for fd in ends:
+        os.close(fd)
+    assert init.wait() == 0
+    init.close()
+"""
+    )
+    if result.stdout.startswith("SKIP"):
+        pytest.skip(f"no pid namespace here: {result.stdout}")
+
+
 def test_the_probe_is_made_once(need: Callable[..., str], tmp_path: Path) -> None:
     trace = tmp_path / "trace"
     source = "assert len({lib.sid_way() for _ in range(5)}) == 1\n"

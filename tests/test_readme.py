@@ -1,0 +1,66 @@
+"""The README's Python blocks run as they stand."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from support import fresh
+
+README = Path(__file__).resolve().parent.parent / "README.md"
+BLOCKS = re.findall(r"^```python\n(.*?)^```", README.read_text(), re.MULTILINE | re.DOTALL)
+
+# What the README's reader has: a directory, a log file, and programs of these names.
+SETTING = """
+import tempfile
+made = tempfile.TemporaryDirectory()
+source = directory = made.name
+os.chdir(directory)
+for name, script in ("make", "exit 0"), ("tests", "exit 3"), ("server", "exec sleep 60"):
+    with open(name, "w") as file:
+        file.write(f"#!/bin/sh\\n{script}\\n")
+    os.chmod(name, 0o755)
+os.environ["PATH"] = f"{directory}:{os.environ['PATH']}"
+log = open("log", "w")
+"""
+
+# A word of each block, and what must hold when it has run.
+HOLDS = {
+    "-j8": "assert process.returncode == 0; process.close()",
+    "Stage.CWD": """
+def refused(**changes):
+    try:
+        setsid.spawn(["./build.sh"], **changes)
+    except FileNotFoundError as error:
+        return error.stage
+assert (refused(), refused(cwd="nowhere")) == (setsid.Stage.EXEC, setsid.Stage.CWD)
+""",
+    "on_terminal": """
+said = b""
+try:
+    while part := os.read(manager, 1000):
+        said += part
+except OSError as error:
+    assert error.errno == errno.EIO
+assert b"/dev/pts/" in said and shell.wait() == 0
+shell.close(); os.close(manager)
+""",
+    "listing": "assert listing.split() == ['log', 'make', 'server', 'tests'] and process.wait() == 0; process.close()",
+    "exec tests": """
+assert status == 3
+assert [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if lib.sid_getsid(pid) == job.pid] == []
+""",
+}
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=[block.split("\n", 1)[0][:40] for block in BLOCKS])
+def test_a_block_of_the_readme_does_what_it_says(block: str) -> None:
+    (holds,) = [check for word, check in HOLDS.items() if word in block]
+    fresh(
+        SETTING
+        + "with nothing_left():\n"
+        + "".join(f"    {line}\n" for line in (block + holds).splitlines())
+        + "log.close()"
+    )
