@@ -64,9 +64,12 @@ log.addHandler(logging.StreamHandler(io.StringIO()))
 def catch(number, frame):
     caught[number] += 1
 
+# From 3.12 on os.fork itself opens /proc/self/stat without close-on-exec, so a child that closes nothing may get that.
+forks_leak = sys.version_info >= (3, 12)
+
 def spawns(first):
     for number in range(first, count, 8):
-        process = setsid.spawn([program, str(number % 254)], close_fds=bool(number // 8 % 2))
+        process = setsid.spawn([program, str(number % 254)], close_fds=forks_leak or bool(number // 8 % 2))
         if process.wait() != number % 254:
             wrong.append((number, process.returncode))
         process.close()
