@@ -151,7 +151,9 @@ print(json.dumps(sorted(after - before)))
     assert {name for name in loaded if not name.startswith("setsid")} <= {"__future__", "errno", "time"}
 
 
-@pytest.mark.parametrize("name", ["EndReport", "Inherit", "NewSession", "ProcessState", "Session", "SetupFields", "Stage"])
+@pytest.mark.parametrize(
+    "name", ["EndReport", "Inherit", "NewSession", "ProcessState", "Session", "SetupFields", "Stage"]
+)
 def test_a_lazy_name_is_there_on_first_use(name: str) -> None:
     found = fresh_json(f"""
 import setsid

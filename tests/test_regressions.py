@@ -12,6 +12,7 @@ import pytest
 
 import setsid
 from scenarios import ASLEEP, TELLS, hidden
+from strace import require
 from support import fresh, nothing_left
 
 # -- the file descriptor, while threads reap
@@ -89,10 +90,11 @@ with nothing_left():
         closed = [link for fd, link in before.items() if fd not in open_fds()]
         print(closed, file=sys.stderr, flush=True)  # shown when the test fails
         os._exit(0 if len(closed) == 1 and "pidfd" in closed[0] else 1)
-    assert os.waitpid(copy, 0) == (copy, 0)
+    copy_status = os.waitpid(copy, 0)[1]
     for fd in ends:
         os.close(fd)
     thread.join()
+    assert copy_status == 0
     assert statuses == [0]
     process.close()
 """
@@ -307,6 +309,31 @@ with nothing_left():
         process.close()
 """
     )
+
+
+def test_a_status_that_the_kernel_is_about_to_tell_is_waited_for(need: Callable[..., str]) -> None:
+    """As in that moment: the child can still be signalled, and twice its status is not known yet."""
+    require(need)
+    result = fresh(
+        TELLS
+        + """
+import select
+from strace import *
+if not kernel_tells():
+    print("SKIP")
+    sys.exit(0)
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+process = setsid.spawn(["sh", "-c", "exit 5"])
+select.select([process.fileno()], [], [])
+unknown = "inject=ioctl:retval=0:poke_exit=@arg3=0000000000000000:when=1..2"  # the mask of what is told, all 0
+alive = "inject=pidfd_send_signal:retval=0:when=1..2"
+with tracing("-e", "trace=ioctl,pidfd_send_signal", "-e", unknown, "-e", alive) as trace:
+    assert process.wait() == 5
+assert sum("INJECTED" in line for line in trace.of(os.getpid())) == 4, trace.lines
+""",
+    )
+    if result.stdout.startswith("SKIP"):
+        pytest.skip("this kernel does not tell how a process ended (Linux 6.15 does)")
 
 
 # -- what spawn is given
