@@ -6,7 +6,7 @@
 #include <termios.h>
 #include <unistd.h>
 
-#include "os/os.h"
+#include "sid.h"
 
 static int checked(int result)
 {
@@ -82,9 +82,4 @@ int sid_is_terminal(int fd)
 uint64_t sid_python_ignored_signals(void)
 {
     return (uint64_t)1 << (SIGPIPE - 1) | (uint64_t)1 << (SIGXFSZ - 1);
-}
-
-int sid_signal_pidfd(int pidfd, int signal)
-{
-    return sidos_signal_pidfd(pidfd, signal);
 }

@@ -27,6 +27,7 @@ static int is_zombie(const char *stat)
     return !field || atol(field) <= 1;
 }
 
+/* 1, 0, or -errno when there is no file left to look with. */
 static int is_living(int pid)
 {
     char path[32], stat[512];
@@ -36,7 +37,7 @@ static int is_living(int pid)
     snprintf(path, sizeof path, "/proc/%d/stat", pid);
     fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
-        return errno != ENOENT; /* hidden is not gone */
+        return errno == EMFILE || errno == ENFILE ? -errno : errno != ENOENT; /* hidden is not gone */
     size = read(fd, stat, sizeof stat - 1);
     close(fd);
     if (size <= 0)
@@ -48,22 +49,22 @@ static int is_living(int pid)
 /* A process that starts or ends during the pass may be missed: repeat it where that matters. */
 int sid_members(int scope, int id, int *pids, int room)
 {
-    DIR *proc = opendir("/proc");
+    DIR *proc = sidos_proc_is_ours() ? opendir("/proc") : (errno = ENOENT, NULL);
     struct dirent *entry;
-    int count = 0;
+    int count = 0, living = 0;
 
     if (!proc)
         return -errno;
-    while ((entry = readdir(proc))) {
+    while (living >= 0 && (entry = readdir(proc))) {
         int pid = atoi(entry->d_name);
-        if (pid <= 0 || !is_member(scope, id, pid) || !is_living(pid))
+        if (pid <= 0 || !is_member(scope, id, pid) || (living = is_living(pid)) <= 0)
             continue;
         if (count < room)
             pids[count] = pid;
         count++;
     }
     closedir(proc);
-    return count;
+    return living < 0 ? living : count;
 }
 
 int sid_open_member(int scope, int id, int pid)
@@ -74,6 +75,11 @@ int sid_open_member(int scope, int id, int pid)
         return pidfd;
     close(pidfd);
     return -ESRCH;
+}
+
+int sid_signal_pidfd(int pidfd, int signal)
+{
+    return sidos_signal_pidfd(pidfd, signal);
 }
 
 int sid_signal_member(int scope, int id, int pid, int signal)

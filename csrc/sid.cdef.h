@@ -161,8 +161,8 @@ uint64_t sid_python_ignored_signals(void);
 
 enum sid_scope { SID_SCOPE_SESSION, SID_SCOPE_GROUP };
 
-/* Fills `pids` with up to `room` living members (no zombies) of session or group `id`; how many there are.
-   getsid(2), getpgid(2), proc_pid_stat(5) */
+/* Fills `pids` with up to `room` living members (no zombies) of session or group `id`; how many there are, or
+   -ENOENT without a /proc of our pid namespace. getsid(2), getpgid(2), proc_pid_stat(5) */
 int sid_members(int scope, int id, int *pids, int room);
 /* A pidfd of process `pid`, opened before its membership of `id` was seen; -ESRCH if it is no member. pidfd_open(2) */
 int sid_open_member(int scope, int id, int pid);

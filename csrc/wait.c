@@ -50,7 +50,7 @@ static int enter(struct sid_child *child)
 {
     if (is_set(&child->reaped))
         return 0;
-    if (is_set(&child->closed))
+    if (is_set(&child->closed) && is_set(&child->stays) <= 0) /* an `end` under way goes on */
         return -EBADF;
     if (hold(child) == 0) {
         if (!is_set(&child->reaped))
@@ -60,14 +60,16 @@ static int enter(struct sid_child *child)
     return is_set(&child->reaped) ? 0 : -EBADF;
 }
 
-/* Held for calls that don't sleep, and never across Python: a signal handler can't meet it locked. A copy of it that a
-   fork took while it was locked belongs to nobody. */
+/* Held for moments, and never across Python: a signal handler can't meet it locked. A copy of it that a fork took while
+   it was locked belongs to nobody. */
 static void lock(struct sid_child *child)
 {
+    const struct timespec moment = {0, 20000};
+
     while (__atomic_exchange_n(&child->lock, 1, __ATOMIC_ACQUIRE)) {
         if (child->owner != getpid())
             return;
-        sched_yield();
+        nanosleep(&moment, NULL); /* not sched_yield: the holder may have a lower priority */
     }
 }
 
@@ -115,8 +117,8 @@ static int fileno_locked(struct sid_child *child)
         child->kept = 1;
         return child->pidfd;
     }
-    while (is_set(&child->pidfd) != SID_PIDFD_CLOSED) /* the last user is about to close it */
-        sched_yield();
+    while (is_set(&child->pidfd) != SID_PIDFD_CLOSED && child->owner == getpid())
+        sched_yield(); /* the last user is about to close it; in a forked copy, nobody is */
     if ((fd = sidos_open_readable()) < 0)
         return fd;
     child->pidfd = fd;
@@ -199,7 +201,7 @@ static int reap_locked(struct sid_child *child)
     struct sidos_ended ended;
     int result;
 
-    int stays = is_set(&child->stays) ? WNOWAIT : 0;
+    int stays = is_set(&child->stays) > 0 ? WNOWAIT : 0;
 
     if (is_set(&child->reaped))
         return 1;
@@ -274,7 +276,7 @@ static int sleep_on(struct sleeper *sleeper, int64_t most)
     int ready;
 
     if (sleeper->fd < 0) {
-        sleeper->moment = sleeper->moment < 20000000 ? sleeper->moment * 2 : sleeper->moment;
+        sleeper->moment = sleeper->moment < 10000000 ? sleeper->moment * 2 : 20000000;
         most = most < sleeper->moment ? most : sleeper->moment;
     }
     time = as_timespec(most);

@@ -552,3 +552,164 @@ assert stranger.exit_status() == 0
 """,
         hide_pidfd=hide_pidfd,
     )
+
+
+# -- end and others at once
+
+DEAF = """
+def deaf(**changes):
+    reader, writer = os.pipe()
+    script = "trap '' TERM; echo; while :; do sleep 0.01; done"
+    process = setsid.spawn(["sh", "-c", script], stdout=writer, **changes)
+    os.close(writer)
+    assert os.read(reader, 1)
+    os.close(reader)
+    return process
+"""
+
+
+@pytest.mark.parametrize("changes", ["{}", "dict(process_group=setsid.INHERIT)"], ids=["session", "alone"])
+def test_a_handle_that_is_closed_meanwhile_does_not_keep_end_from_killing(changes: str) -> None:
+    fresh(
+        DEAF
+        + f"""
+import setsid._session
+process = deaf(**{changes})
+signalled = setsid._session._Members.signal_and_wait
+def closing(self, *args):
+    process.close()
+    return signalled(self, *args)
+setsid._session._Members.signal_and_wait = closing
+report = process.end(0.1)
+assert process.pid in report.ended and report.survived == ()
+assert process.returncode == -9 and children() == []
+"""
+    )
+
+
+def test_a_spawn_does_not_forget_a_closed_child_that_an_end_still_needs() -> None:
+    fresh(
+        DEAF
+        + """
+import setsid._session
+process = setsid.spawn(["sh", "-c", "trap '' TERM; sleep 60 & exec sleep 60"], process_group=setsid.NEW_SESSION)
+signalled = setsid._session._Members.signal_and_wait
+def closing(self, number, *args):
+    if number == signal.SIGKILL:
+        process.kill()
+        process.wait(reap=False)
+        process.close()
+        with setsid.spawn(["true"]):
+            pass
+        assert process.pid in children()  # a zombie, so that nobody gets its number
+    return signalled(self, number, *args)
+setsid._session._Members.signal_and_wait = closing
+assert process.end(0.1).survived == ()
+with setsid.spawn(["true"]):
+    pass
+assert children() == []
+"""
+    )
+
+
+def test_an_exception_as_end_begins_leaves_a_child_that_can_be_reaped() -> None:
+    fresh(
+        """
+import setsid._session
+class Lib:
+    def __getattr__(self, name):
+        return getattr(lib, name)
+    def sid_stay(self, child, more):
+        lib.sid_stay(child, more)
+        if more > 0:
+            raise KeyboardInterrupt
+setsid._session.lib = Lib()
+with nothing_left():
+    process = setsid.spawn(["sleep", "60"])
+    try:
+        process.end()
+    except KeyboardInterrupt:
+        process.kill()
+    assert process.wait() == -9 and children() == []
+    process.close()
+"""
+    )
+
+
+def test_a_member_that_comes_back_costs_no_file_descriptor() -> None:
+    fresh(
+        """
+import setsid._session
+with nothing_left():
+    process = setsid.spawn(["sleep", "60"])
+    members = setsid._session._Members(process._child)
+    members._signal(process.pid, 0)
+    members._signal(process.pid, 0)
+    members._unwatch()
+    process.end()
+    process.close()
+"""
+    )
+
+
+@pytest.mark.parametrize("free", [0, 1, 2])
+def test_without_files_to_look_with_at_least_the_child_is_ended(free: int) -> None:
+    result = fresh(
+        """
+import resource
+process = setsid.spawn(["sleep", "60"])
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+import setsid._session
+taken = []
+try:
+    while True:
+        taken.append(os.dup(0))
+except OSError:
+    pass
+for _ in range(int(sys.argv[1])):
+    os.close(taken.pop())
+try:
+    report = process.end(30)
+    print("told", report.survived == ())
+except OSError as error:
+    print("raised", error.errno == errno.EMFILE)
+assert process.returncode == -signal.SIGTERM and children() == []
+""",
+        free,
+    )
+    assert result.stdout.split()[1] == "True"
+
+
+def test_a_proc_of_another_pid_namespace_is_not_believed(need: Callable[..., str]) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("a pid namespace needs root")
+    fresh(
+        """
+process = setsid.spawn(["sleep", "60"])
+try:
+    process.end(30)
+except FileNotFoundError as error:
+    assert error.filename == "/proc"
+else:
+    raise AssertionError("end believed a strange /proc")
+assert process.returncode == -signal.SIGTERM
+""",
+        wrapper=(need("unshare"), "--pid", "--fork", "--kill-child"),
+    )
+
+
+def test_a_forked_process_is_told_whose_child_it_is() -> None:
+    fresh(
+        """
+process = setsid.spawn(["sleep", "60"])
+if os.fork() == 0:
+    try:
+        process.signal_group(0)
+    except ProcessLookupError as error:
+        told = error.hint == f"process {process.pid} is a child of process {os.getppid()}, not of this one"
+        os._exit(0 if told else 1)
+    os._exit(2)
+assert os.wait()[1] == 0
+process.end()
+"""
+    )

@@ -1,5 +1,4 @@
 /* Linux: signals, pidfds, waiting. */
-#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -43,11 +42,12 @@ void sidos_unblock(const struct sidos_blocked *was)
 
 int sidos_next_child_is_init(void)
 {
+    const char *for_children = "/proc/self/ns/pid_for_children"; /* Linux 4.12 */
     struct stat own, next;
 
-    if (stat("/proc/self/ns/pid", &own) < 0)
+    if (stat("/proc/self/ns/pid", &own) < 0 || lstat(for_children, &next) < 0)
         return 0;
-    if (stat("/proc/self/ns/pid_for_children", &next) < 0) /* ENOENT until the namespace has its init */
+    if (stat(for_children, &next) < 0) /* ENOENT until the namespace has its init */
         return errno == ENOENT;
     return own.st_ino != next.st_ino;
 }
@@ -155,8 +155,7 @@ int sidos_wait(int pid, int pidfd, int options, struct sidos_ended *ended)
     return 0;
 }
 
-/* Whether /proc is there and numbers processes as we do. */
-static int proc_is_ours(void)
+int sidos_proc_is_ours(void)
 {
     char self[16], target[16];
     ssize_t size = readlink("/proc/self", target, sizeof target);
@@ -170,7 +169,7 @@ int sidos_has_executed(int pid, int fd, int pipe_fd)
     char path[40];
     struct stat theirs, ours;
 
-    if (!proc_is_ours())
+    if (!sidos_proc_is_ours())
         return 0;
     snprintf(path, sizeof path, "/proc/%d/fd/%d", pid, fd);
     if (stat(path, &theirs) < 0) /* EACCES: we could look into the copy of ourselves; a set-uid program has its place */

@@ -43,6 +43,8 @@ struct sidos_ended {
     int64_t usage[16];
 };
 int sidos_wait(int pid, int pidfd, int options, struct sidos_ended *ended);
+/* Whether /proc is there and numbers processes as we do. */
+int sidos_proc_is_ours(void);
 /* Whether `pid` has no longer `fd` open on the pipe that `pipe_fd` is an end of: it has executed its program. */
 int sidos_has_executed(int pid, int fd, int pipe_fd);
 

@@ -37,12 +37,12 @@ dropped: list[_Child] = []
 def reap_dropped() -> None:
     """Reap the ended ones among the children that nobody holds any more."""
     for child in list(dropped):
-        if lib.sid_reap(child) != 0:
+        if lib.sid_reap(child) < 0 or child.reaped:  # else it runs, or an `end` under way has it stay a zombie
+            lib.sid_forget(child)
             try:
                 dropped.remove(child)
             except ValueError:  # another thread has done the same
                 continue
-            lib.sid_forget(child)
 
 
 def _let_go(child: _Child) -> bool:
@@ -99,8 +99,8 @@ class Process:
 
     @property
     def rusage(self) -> struct_rusage | None:
-        """What it and its own waited-for children used, as from os.wait4(); None before it has been reaped, or when
-        somebody else has done that. getrusage(2)
+        """What it and its own waited-for children used, as from os.wait4(); None before it has ended and been waited
+        for, or when somebody else has reaped it. getrusage(2)
         """
         if not lib.sid_ended(self._child) & 2:
             return None
@@ -192,15 +192,20 @@ class Process:
             return self._closed_error()
         if result != -errno.ECHILD:
             return error(result, "waitid")
-        owner = self._child.owner
-        if owner != os.getpid():
-            reason = f"process {self.pid} is a child of process {owner}, not of this one"
+        if self._child.owner != os.getpid():
+            reason = self._why_not_ours()
         else:
             reason = (
                 f"process {self.pid} was reaped elsewhere (by waitpid(-1), or because SIGCHLD is ignored) "
                 "and the kernel does not tell how it ended; see Process.reaped()"
             )
         return SystemCallError(errno.ECHILD, "waitid", hint=reason)
+
+    def _why_not_ours(self) -> str | None:
+        owner = self._child.owner
+        if owner != os.getpid():
+            return f"process {self.pid} is a child of process {owner}, not of this one"
+        return f"process {self.pid} has been reaped, so its group's number may be another's"
 
     # -- signals
 
@@ -238,8 +243,7 @@ class Process:
         if result == -errno.EBADF:
             raise self._closed_error()
         if result == -errno.ESRCH:
-            hint = f"process {self.pid} has been reaped, so its group's number may be another's"
-            raise SystemCallError(errno.ESRCH, "kill", hint=hint)
+            raise SystemCallError(errno.ESRCH, "kill", hint=self._why_not_ours())
         if result < 0:
             raise error(result, "kill", signal)
 

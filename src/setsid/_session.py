@@ -74,15 +74,17 @@ def end_process(process: Process, grace: float, signal: int) -> EndReport:
         return EndReport((), ())
     members = _Members(child)
     seen: set[int] = set()
-    lib.sid_stay(child, 1)  # another thread that waits now must not reap it and so free the number
     try:
+        lib.sid_stay(child, 1)  # another thread that waits now must not reap it and so free the number
         survived = members.signal_and_wait(signal, grace, seen)
         if survived:
             survived = members.signal_and_wait(SIGKILL, _PATIENCE, seen)
     finally:
         lib.sid_stay(child, -1)
-    if process.pid not in survived:
+    if process.pid not in survived and lib.sid_reap(child) != 1:
         process.wait(_PATIENCE)
+    if members.failure:
+        raise members.failure
     return EndReport(tuple(sorted(seen.difference(survived))), tuple(sorted(survived)))
 
 
@@ -93,7 +95,8 @@ class _Members:
         self._child = child
         self._pid = child.pid
         self._scope = self._find_scope()
-        self._watched: dict[int, int] = {}  # pid -> pidfd, of those that were signalled
+        self._watched: set[int] = set()  # pidfds of those that were signalled
+        self.failure: Exception | None = None  # why only the child itself could be ended
         self._known: set[int] = set()
         self._refused: set[int] = set()
 
@@ -106,24 +109,30 @@ class _Members:
         return None
 
     def pids(self) -> list[int]:
-        """Those that live now."""
+        """Those that live now. The child is asked of waitid, which does not reap it while it stays."""
+        child = [self._pid] if lib.sid_reap(self._child) == 0 else []
         if self._scope is None:
-            return [self._pid] if lib.sid_wait(self._child, 0, False) == -errno.ETIMEDOUT else []
+            return child
+        others = set(self._listed()) - {self._pid}
+        # Reaped elsewhere all the same, the child frees its number once the last of the members that we know has gone.
+        if not lib.sid_is_ours(self._child) and self._known.isdisjoint(others):
+            return []
+        return child + sorted(others)
+
+    def _listed(self) -> list[int]:
         room = 64
         while True:
             buffer = ffi.new("int[]", room)
-            count = lib.sid_members(self._scope, self._pid, buffer, room)
+            count = lib.sid_members(self._scope or 0, self._pid, buffer, room)
             if count in (-errno.EMFILE, -errno.ENFILE) and self._watched:
                 self._unwatch()
                 continue
             if count < 0:
-                raise error(count, "opendir", filename="/proc")
+                self.failure = error(count, "opendir", filename="/proc")
+                return []
             if count <= room:
-                break
+                return list(buffer[0:count])
             room = 2 * count
-        pids: list[int] = list(buffer[0:count])
-        # Reaped elsewhere all the same, the child frees its number once the last of the members that we know has gone.
-        return pids if lib.sid_is_ours(self._child) or self._known.intersection(pids) else []
 
     def signal_and_wait(self, signal: int, seconds: float, seen: set[int]) -> list[int]:
         """Send `signal` to each member once, to those that are forked meanwhile too, and wait until all have ended or
@@ -135,7 +144,7 @@ class _Members:
         try:
             while pids := self.pids():
                 seen.update(pids)
-                for pid in signalled.symmetric_difference(pids) & set(pids):
+                for pid in set(pids) - signalled:
                     self._signal(pid, signal)
                 self._known = signalled = set(pids)  # a number that comes up again later is a new process's
                 if time.monotonic() >= deadline or (signal == SIGKILL and self._refused.issuperset(pids)):
@@ -152,7 +161,7 @@ class _Members:
             self._unwatch()
             fd = self._open(pid)
         if fd >= 0:
-            self._watched[pid] = fd
+            self._watched.add(fd)
             result = lib.sid_signal_pidfd(fd, signal)
             lib.sid_signal_pidfd(fd, _SIGCONT)
         elif pid == self._pid or self._scope is None:
@@ -175,13 +184,13 @@ class _Members:
 
     def _unwatch(self) -> None:
         while self._watched:
-            os.close(self._watched.popitem()[1])
+            os.close(self._watched.pop())
 
     def _wait(self, deadline: float) -> None:
         """Wait until all that are watched have ended, or for a moment: there may be new members by then."""
         moment = min(deadline, time.monotonic() + (0.05 if self._watched else 0.002))
         poll = select.poll()
-        for fd in self._watched.values():
+        for fd in self._watched:
             poll.register(fd, select.POLLIN)
         left = len(self._watched)
         while (seconds := moment - time.monotonic()) > 0:

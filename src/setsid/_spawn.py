@@ -143,8 +143,8 @@ def _own_environment() -> _Environment:
     global _last_environment
     variables = getattr(os.environ, "_data", None)
     copy = variables.copy() if type(variables) is dict else None
-    if copy is None or not all(type(name) is bytes for name in copy):
-        copy = dict(os.environb)
+    if copy is None or not all(type(name) is bytes for name in copy):  # something else has been put in its place
+        copy = {_fsencode(name): _fsencode(value) for name, value in os.environ.items()}
     environment = _last_environment = _Environment(copy)
     return environment
 
