@@ -187,7 +187,7 @@ int sid_force(int way, int hide_pidfd);
 /* The way the next spawn takes, by probing where need be. */
 int sid_way(void);
 
-/* wait.c: all take a struct sid_child that sid_spawn filled. */
+/* handle.c, reap.c, wait.c, signal.c: all take a struct sid_child that sid_spawn filled. */
 
 /* Sleeps until the child has ended, at most `timeout` nanoseconds (< 0: no limit), then reaps it if `reap` is not 0;
    0, -ETIMEDOUT, -EINTR, or -ECHILD when somebody else has reaped it and nobody knows how it ended.

@@ -253,7 +253,7 @@ int sid_spawn(const struct sid_plan *plan, const char *executable, const char *a
 
     if (way < 0)
         return failed(child, call, way);
-    result = sid_make_vectors(&vectors, executable, argv, argv_size, argc, envp, plan->move_count);
+    result = sidh_make_vectors(&vectors, executable, argv, argv_size, argc, envp, plan->move_count);
     if (result < 0)
         return result == -EINVAL ? result : failed(child, SID_CALL_MALLOC, result);
     struct sidch_job job = {.plan = plan,
@@ -269,6 +269,6 @@ int sid_spawn(const struct sid_plan *plan, const char *executable, const char *a
         child->report = (struct sid_report){0};
         result = spawn_by(SID_WAY_CLONE, &job, child);
     }
-    sid_free_vectors(&vectors);
+    sidh_free_vectors(&vectors);
     return result < 0 ? result : settle(plan, child);
 }

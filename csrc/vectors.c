@@ -63,8 +63,8 @@ static int write_candidates(char *to, const char *path, const char *program)
     }
 }
 
-int sid_make_vectors(struct sid_vectors *vectors, const char *executable, const char *argv, size_t argv_size, int argc,
-                     const char *const *envp, int scratch)
+int sidh_make_vectors(struct sid_vectors *vectors, const char *executable, const char *argv, size_t argv_size, int argc,
+                      const char *const *envp, int scratch)
 {
     const char *program = executable ? executable : argv;
     const char *path = !*program || strchr(program, '/') ? NULL : search_path(envp);
@@ -75,7 +75,7 @@ int sid_make_vectors(struct sid_vectors *vectors, const char *executable, const 
     if (!vectors->argv)
         return -ENOMEM;
     if (sid_point(vectors->argv, argv, argv_size, argc) < 0) {
-        sid_free_vectors(vectors);
+        sidh_free_vectors(vectors);
         return -EINVAL;
     }
     vectors->scratch = (int *)(vectors->argv + pointers);
@@ -89,7 +89,7 @@ int sid_make_vectors(struct sid_vectors *vectors, const char *executable, const 
     return 0;
 }
 
-void sid_free_vectors(struct sid_vectors *vectors)
+void sidh_free_vectors(struct sid_vectors *vectors)
 {
     free(vectors->argv);
 }

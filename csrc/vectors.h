@@ -13,8 +13,8 @@ struct sid_vectors {
 
 /* `argv` is a block for sid_point. `executable` NULL means the first argument; one without a slash is looked for in the
    PATH of `envp`. 0, -EINVAL when an argument holds a NUL, or -ENOMEM. */
-int sid_make_vectors(struct sid_vectors *vectors, const char *executable, const char *argv, size_t argv_size, int argc,
-                     const char *const *envp, int scratch);
-void sid_free_vectors(struct sid_vectors *vectors);
+int sidh_make_vectors(struct sid_vectors *vectors, const char *executable, const char *argv, size_t argv_size, int argc,
+                      const char *const *envp, int scratch);
+void sidh_free_vectors(struct sid_vectors *vectors);
 
 #endif

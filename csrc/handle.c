@@ -1,0 +1,136 @@
+/* The life of a handle: the users of its pidfd, its lock, its end. */
+#include "handle.h"
+
+#include <fcntl.h>
+#include <sched.h>
+#include <time.h>
+#include <unistd.h>
+
+int sidh_hold(struct sid_child *child)
+{
+    int refs = sidh_is_set(&child->refs);
+
+    do
+        if (refs == 0)
+            return -EBADF;
+    while (!__atomic_compare_exchange_n(&child->refs, &refs, refs + 1, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE));
+    return 0;
+}
+
+void sidh_release(struct sid_child *child)
+{
+    if (__atomic_sub_fetch(&child->refs, 1, __ATOMIC_ACQ_REL) > 0 || child->pidfd < 0)
+        return;
+    close(child->pidfd);
+    __atomic_store_n(&child->pidfd, SID_PIDFD_CLOSED, __ATOMIC_RELEASE);
+}
+
+void sidh_drop(struct sid_child *child)
+{
+    if (!__atomic_exchange_n(&child->kept, 0, __ATOMIC_ACQ_REL))
+        return;
+    if (child->owner != getpid())
+        child->refs = 1;
+    sidh_release(child);
+}
+
+int sidh_enter(struct sid_child *child)
+{
+    if (sidh_is_set(&child->reaped))
+        return 0;
+    if (sidh_is_set(&child->closed) && sidh_is_set(&child->stays) <= 0) /* an `end` under way goes on */
+        return -EBADF;
+    if (sidh_hold(child) == 0) {
+        if (!sidh_is_set(&child->reaped))
+            return 1;
+        sidh_release(child);
+    }
+    return sidh_is_set(&child->reaped) ? 0 : -EBADF;
+}
+
+void sidh_lock(struct sid_child *child)
+{
+    const struct timespec moment = {0, 20000};
+
+    while (__atomic_exchange_n(&child->lock, 1, __ATOMIC_ACQUIRE)) {
+        if (child->owner != getpid())
+            return;
+        nanosleep(&moment, NULL); /* not sched_yield: the holder may have a lower priority */
+    }
+}
+
+void sidh_unlock(struct sid_child *child)
+{
+    __atomic_store_n(&child->lock, 0, __ATOMIC_RELEASE);
+}
+
+int sid_close(struct sid_child *child)
+{
+    int was_closed;
+
+    sidh_lock(child);
+    was_closed = child->closed;
+    __atomic_store_n(&child->closed, 1, __ATOMIC_RELEASE);
+    sidh_unlock(child);
+    if (was_closed)
+        return 0;
+    if (!sidh_is_set(&child->reaped) && child->owner == getpid())
+        return 1;
+    sidh_drop(child);
+    return 0;
+}
+
+int sid_forget(struct sid_child *child)
+{
+    sidh_drop(child);
+    return 0;
+}
+
+/* A pidfd whose number somebody knows stays open; one that nobody knows goes when the child is reaped. Who asks after
+   that gets another file that is readable. */
+static int fileno_locked(struct sid_child *child)
+{
+    int fd;
+
+    if (sidh_is_set(&child->closed))
+        return -EBADF;
+    if (child->pidfd == SID_PIDFD_NONE)
+        return -ENOSYS;
+    child->shared = 1;
+    if (sidh_is_set(&child->kept))
+        return child->pidfd;
+    if (sidh_hold(child) == 0) { /* reaped, but a thread still uses it: keep it after all */
+        child->kept = 1;
+        return child->pidfd;
+    }
+    while (sidh_is_set(&child->pidfd) != SID_PIDFD_CLOSED && child->owner == getpid())
+        sched_yield(); /* the last user is about to close it; in a forked copy, nobody is */
+    if ((fd = sidos_open_readable()) < 0)
+        return fd;
+    child->pidfd = fd;
+    child->kept = 1;
+    __atomic_store_n(&child->refs, 1, __ATOMIC_RELEASE);
+    return fd;
+}
+
+int sid_fileno(struct sid_child *child)
+{
+    int fd;
+
+    sidh_lock(child);
+    fd = fileno_locked(child);
+    sidh_unlock(child);
+    return fd;
+}
+
+int sid_dup_pidfd(struct sid_child *child)
+{
+    int result = sidh_enter(child);
+
+    if (result <= 0)
+        return result < 0 ? result : -ESRCH;
+    result = child->pidfd < 0 ? -ENOSYS : fcntl(child->pidfd, F_DUPFD_CLOEXEC, 3);
+    result = result == -1 ? -errno : result;
+    sidh_release(child);
+    return result;
+}

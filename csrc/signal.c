@@ -1,0 +1,50 @@
+/* Signals to a child and to its group, never to who got its number later. */
+#include <signal.h>
+#include <unistd.h>
+
+#include "handle.h"
+
+static int signal_by_number(struct sid_child *child, int signal)
+{
+    int result;
+
+    sidh_lock(child);
+    result = !sidh_is_ours_locked(child) ? -ESRCH : kill(child->pid, signal) < 0 ? -errno : 0;
+    sidh_unlock(child);
+    return result;
+}
+
+int sid_signal_child(struct sid_child *child, int signal)
+{
+    int result = sidh_enter(child);
+
+    if (result <= 0)
+        return result < 0 ? result : -ESRCH;
+    result = child->pidfd >= 0 ? sidos_signal_pidfd(child->pidfd, signal) : signal_by_number(child, signal);
+    sidh_release(child);
+    return result;
+}
+
+static int signal_group_locked(const struct sid_child *child, int signal)
+{
+    pid_t group = sidh_is_ours_locked(child) ? getpgid(child->pid) : 0;
+
+    if (group <= 1)
+        return -ESRCH;
+    if (group == getpgrp())
+        return 1;
+    return kill(-group, signal) < 0 ? -errno : 0;
+}
+
+int sid_signal_group(struct sid_child *child, int signal)
+{
+    int result = sidh_enter(child);
+
+    if (result <= 0)
+        return result < 0 ? result : -ESRCH;
+    sidh_lock(child);
+    result = signal_group_locked(child, signal);
+    sidh_unlock(child);
+    sidh_release(child);
+    return result;
+}
