@@ -139,7 +139,9 @@ def test_a_process_forked_before_the_childs_exec_holds_nobody_up(
     all fds: with a pipe for the report, both ends of it.
     """
     held = [("clone", "delay_exit"), ("execve", "delay_enter")]
-    injections = [word for call, where in held for word in ("-e", f"inject={call}:{where}=400000")]
+    # Microseconds. Only where there is a pipe must the other thread be in time, on a busy machine too.
+    delay = 1_500_000 if way == "fork" else 200_000
+    injections = [word for call, where in held for word in ("-e", f"inject={call}:{where}={delay}")]
     wrapper = (need("strace"), "-f", "-o", "/dev/null", "-e", "trace=clone,execve", *injections)
     fresh(
         HOLDER
