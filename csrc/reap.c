@@ -60,10 +60,9 @@ int sid_reaped_elsewhere(struct sid_child *child, int status)
 
 int sidh_reap_locked(struct sid_child *child)
 {
+    int stays = sidh_is_set(&child->stays) > 0 ? WNOWAIT : 0;
     struct sidos_ended ended;
     int result;
-
-    int stays = sidh_is_set(&child->stays) > 0 ? WNOWAIT : 0;
 
     if (sidh_is_set(&child->reaped))
         return 1;

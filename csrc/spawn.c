@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #include "child/child.h"
-#include "os/os.h"
+#include "handle.h"
 #include "vectors.h"
 
 static int known_way = SID_WAY_PROBE;
@@ -127,11 +127,11 @@ static int read_record(int fd, struct sid_report *report)
     return 1;
 }
 
-static int has_ended(struct sid_child *child)
+static int has_ended(const struct sid_child *child)
 {
     struct sidos_ended ended;
 
-    return sidos_wait(child->pid, child->pidfd, WEXITED | WNOHANG | WNOWAIT, &ended) < 0 || ended.code;
+    return sidh_look(child, WEXITED | WNOHANG, &ended) < 0 || ended.code;
 }
 
 /*

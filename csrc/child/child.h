@@ -26,7 +26,6 @@ struct sidch_state {
     const struct sidch_job *job;
     const struct sid_plan *plan;
     struct sid_report report;
-    int report_fd;
     int cwd_fd;
     int old_foreground; /* to be given the terminal back on failure; 0: nobody */
 };

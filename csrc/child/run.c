@@ -37,9 +37,9 @@ int sidch_fail(struct sidch_state *state, enum sid_call call, int detail)
 }
 
 /* A write of up to PIPE_BUF bytes to a pipe is whole or fails. */
-static void send(const struct sidch_state *state, const struct sid_report *report)
+static void send(int fd, const struct sid_report *report)
 {
-    while (write(state->report_fd, report, sizeof *report) < 0 && errno == EINTR)
+    while (write(fd, report, sizeof *report) < 0 && errno == EINTR)
         ;
 }
 
@@ -47,8 +47,8 @@ static void deliver(const struct sidch_state *state)
 {
     struct sid_report *shared = state->job->report;
 
-    if (state->report_fd >= 0) {
-        send(state, &state->report);
+    if (state->job->report_fd >= 0) {
+        send(state->job->report_fd, &state->report);
         return;
     }
     shared->stage = state->report.stage; /* `stops` is sidch_note_stop's */
@@ -62,8 +62,8 @@ void sidch_note_stop(struct sidch_state *state, int signal)
     struct sid_report note = {.stops = signal == SIGCONT ? SID_STOPS_UNDONE : 1 << signal};
     int saved = errno;
 
-    if (state->report_fd >= 0)
-        send(state, &note);
+    if (state->job->report_fd >= 0)
+        send(state->job->report_fd, &note);
     else
         state->job->report->stops = signal == SIGCONT ? 0 : state->job->report->stops | note.stops;
     errno = saved;
@@ -72,8 +72,7 @@ void sidch_note_stop(struct sidch_state *state, int signal)
 int sidch_main(void *arg)
 {
     const struct sidch_job *job = arg;
-    struct sidch_state state = {
-        .job = job, .plan = job->plan, .report_fd = job->report_fd, .cwd_fd = job->plan->cwd_fd};
+    struct sidch_state state = {.job = job, .plan = job->plan, .cwd_fd = job->plan->cwd_fd};
 
     for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
         state.report.stage = (int)steps[i].stage;

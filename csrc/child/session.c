@@ -16,9 +16,15 @@ int sidch_process_group(struct sidch_state *state)
     return setpgid(0, group) < 0 ? sidch_fail(state, SID_CALL_SETPGID, group) : 0;
 }
 
+/* The controlling terminal, whatever its name. */
+static int open_ctty(void)
+{
+    return open("/dev/tty", O_RDWR | O_NOCTTY | O_CLOEXEC);
+}
+
 static int release(struct sidch_state *state)
 {
-    int fd = open("/dev/tty", O_RDWR | O_NOCTTY | O_CLOEXEC);
+    int fd = open_ctty();
 
     if (fd < 0) /* ENXIO: there is no controlling terminal to let go of */
         return errno == ENXIO ? 0 : sidch_fail(state, SID_CALL_OPEN, 0);
@@ -71,7 +77,7 @@ void sidch_return_foreground(struct sidch_state *state)
     if (tcsetpgrp(state->plan->foreground_tty, state->old_foreground) == 0)
         return;
     close(STDIN_FILENO);
-    fd = open("/dev/tty", O_RDWR | O_NOCTTY | O_CLOEXEC);
+    fd = open_ctty();
     if (fd >= 0)
         tcsetpgrp(fd, state->old_foreground);
 }

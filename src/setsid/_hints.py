@@ -121,12 +121,8 @@ def _group_elsewhere(pgid: int, sid: int) -> str | None:
 
 def _terminal(errno: int, fd: int, *_: object) -> str | None:
     """What is the matter with a file descriptor that should be the caller's terminal."""
-    if errno == codes.EBADF:
-        return _bad_fd(fd)
-    if errno != codes.ENOTTY:
-        return None
-    if not os.isatty(fd):
-        return f"file descriptor {fd} is not a terminal"
+    if errno != codes.ENOTTY or not os.isatty(fd):
+        return _not_a_terminal(errno, fd)
     if _is_manager(fd):
         return None if lib.sid_tcgetsid(fd) >= 0 else f"no session has the terminal of file descriptor {fd}"
     name, own = _tty_name(fd), _procfs.Stat(os.getpid()).tty

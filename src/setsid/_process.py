@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 FOREVER = -1
 EINTR = errno.EINTR
+SIGKILL = 9
 SIGTERM = 15
 
 _wait = lib.sid_wait
@@ -228,7 +229,7 @@ class Process:
 
     def kill(self) -> None:
         """Send SIGKILL, as `send_signal` does."""
-        self.send_signal(9)
+        self.send_signal(SIGKILL)
 
     def signal_group(self, signal: int) -> None:
         """Send a signal to every process of the child's process group.
