@@ -106,9 +106,9 @@ def test_other_builds_need_only_allowed_symbols(
 @pytest.mark.parametrize(
     ("symbol", "header", "call"),
     [
-        ("malloc", "stdlib.h", "return malloc(state->report_fd) ? 0 : -1"),
-        ("printf", "stdio.h", 'return printf("%d", state->report_fd)'),
-        ("localtime", "time.h", "return localtime(&(time_t){state->report_fd})->tm_sec"),
+        ("malloc", "stdlib.h", "return malloc(state->cwd_fd) ? 0 : -1"),
+        ("printf", "stdio.h", 'return printf("%d", state->cwd_fd)'),
+        ("localtime", "time.h", "return localtime(&(time_t){state->cwd_fd})->tm_sec"),
         ("pthread_mutex_lock", "pthread.h", "return pthread_mutex_lock((pthread_mutex_t *)state)"),
         ("sid_setsid", "unistd.h", "return sid_setsid()"),
     ],
