@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import re
+import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -196,20 +198,32 @@ def test_sessions_are_compared_and_missing_processes_named() -> None:
     assert "forbidden" not in text
 
 
-def test_processes_of_one_session_share_a_line() -> None:
-    result = run("tour/08_compare_sessions.py", os.getpid(), os.getpid())
-    assert result["stdout"] == f"session {os.getsid(0)}: {os.getpid()} {os.getpid()}\n"
+@pytest.fixture
+def leader() -> Iterator[int]:
+    """A session leader's pid. The runner's own session may belong to another pid namespace, which shows it as 0."""
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE, start_new_session=True) as process:
+        yield process.pid
 
 
-def test_a_forbidden_process_is_told_from_a_missing_one(need: Any) -> None:
+def test_processes_of_one_session_share_a_line(leader: int) -> None:
+    result = run("tour/08_compare_sessions.py", leader, leader)
+    assert result["stdout"] == f"session {leader}: {leader} {leader}\n"
+
+
+def test_a_session_of_another_pid_namespace_has_no_number(need: Any) -> None:
+    wrapper = (need("strace"), "-o", "/dev/null", "-e", "inject=getsid:retval=0")
+    result = run("tour/08_compare_sessions.py", os.getpid(), wrapper=wrapper)
+    assert result["stdout"] == f"a session of another pid namespace: {os.getpid()}\n"
+
+
+def test_a_forbidden_process_is_told_from_a_missing_one(need: Any, leader: int) -> None:
     # Few systems forbid the question, so strace makes the second answer a refusal.
     wrapper = (need("strace"), "-o", "/dev/null", "-e", "inject=getsid:error=EPERM:when=2")
-    own = os.getpid()
-    result = run("tour/08_compare_sessions.py", own, own, 1 << 22, wrapper=wrapper)
+    result = run("tour/08_compare_sessions.py", leader, leader, 1 << 22, wrapper=wrapper)
     assert [line.partition(" [")[0] for line in result["stdout"].splitlines()] == [
-        f"forbidden: {own}:",
+        f"forbidden: {leader}:",
         f"missing: {1 << 22}:",
-        f"session {os.getsid(0)}: {own}",
+        f"session {leader}: {leader}",
     ]
 
 
