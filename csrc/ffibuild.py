@@ -12,6 +12,12 @@ PLATFORM_FILES = {
 PORTABLE_FILES = [
     "calls.c",
     "spawn.c",
+    "fork.c",
+    "apply.c",
+    "job.c",
+    "ways.c",
+    "helper.c",
+    "report.c",
     "vectors.c",
     "handle.c",
     "reap.c",
@@ -21,6 +27,8 @@ PORTABLE_FILES = [
     "child/run.c",
     "child/session.c",
     "child/fds.c",
+    "child/limits.c",
+    "child/credentials.c",
     "child/signals.c",
     "child/exec.c",
 ]
@@ -38,8 +46,8 @@ ffibuilder.set_source(
     depends=[str(path.relative_to(HERE.parent)) for path in sorted(HERE.rglob("*.h"))],
     define_macros=[("_GNU_SOURCE", None)],
     # The child's stack is larger than a guard page: no thread that is low on stack may step over it unseen.
-    extra_compile_args=["-std=c11", "-O2", "-fvisibility=hidden", "-fstack-clash-protection"],
+    extra_compile_args=["-std=c11", "-O2", "-fvisibility=hidden", "-fstack-clash-protection", "-pthread"],
     # Lazy binding would run the dynamic linker, with its locks, in the child.
-    extra_link_args=["-Wl,-z,now", "-Wl,-z,relro"],
+    extra_link_args=["-Wl,-z,now", "-Wl,-z,relro", "-pthread"],
     py_limited_api=True,
 )

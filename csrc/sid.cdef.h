@@ -12,10 +12,21 @@ enum sid_stage {
     SID_STAGE_PROCESS_GROUP,
     SID_STAGE_CTTY,
     SID_STAGE_FOREGROUND,
+    SID_STAGE_CGROUP,
     SID_STAGE_FDS,
     SID_STAGE_CLOSE_FDS,
+    SID_STAGE_RLIMITS,
+    SID_STAGE_NICE,
+    SID_STAGE_CPU_AFFINITY,
+    SID_STAGE_OOM_SCORE_ADJ,
     SID_STAGE_UMASK,
+    SID_STAGE_CHROOT,
     SID_STAGE_CWD,
+    SID_STAGE_EXTRA_GROUPS,
+    SID_STAGE_GROUP,
+    SID_STAGE_USER,
+    SID_STAGE_NO_NEW_PRIVILEGES,
+    SID_STAGE_PARENT_DEATH_SIGNAL,
     SID_STAGE_SIGNAL_DISPOSITIONS,
     SID_STAGE_SIGNAL_MASK,
     SID_STAGE_EXEC
@@ -44,7 +55,21 @@ enum sid_call {
     SID_CALL_FORK,
     SID_CALL_MMAP,
     SID_CALL_PIPE,
-    SID_CALL_MALLOC
+    SID_CALL_MALLOC,
+    SID_CALL_WRITE,
+    SID_CALL_SETRLIMIT,
+    SID_CALL_SETPRIORITY,
+    SID_CALL_SCHED_SETAFFINITY,
+    SID_CALL_CHROOT,
+    SID_CALL_SETGROUPS,
+    SID_CALL_SETRESGID,
+    SID_CALL_SETRESUID,
+    SID_CALL_NO_NEW_PRIVS,
+    SID_CALL_PDEATHSIG,
+    SID_CALL_GETPPID,
+    SID_CALL_PTHREAD_CREATE,
+    SID_CALL_PIDFD_OPEN,
+    SID_CALL_SET_ROBUST_LIST
 };
 
 /* Special values of sid_plan.process_group; any other is a group to join or, with 0, to lead. */
@@ -58,7 +83,7 @@ enum sid_way {
     SID_WAY_PROBE,  /* not known yet: find out at the next spawn */
     SID_WAY_CLONE3, /* shared memory, vfork, handlers reset by the kernel */
     SID_WAY_CLONE,  /* shared memory, vfork */
-    SID_WAY_PAGE,   /* own memory, vfork, the report in a shared page */
+    SID_WAY_PAGE,   /* own memory, the report and the sign of exec in a shared page */
     SID_WAY_FORK    /* own memory, no vfork, the report through a pipe */
 };
 
@@ -69,6 +94,12 @@ struct sid_fd_move {
     int lift; /* another move overwrites `source`: copy it out of the way first */
 };
 
+struct sid_rlimit {
+    int resource;
+    uint64_t soft; /* all bits: no limit */
+    uint64_t hard;
+};
+
 /* What the child does before exec. Sets of signals have bit n-1 for signal n; -1 is "no" in all fds. */
 struct sid_plan {
     int process_group;
@@ -76,10 +107,29 @@ struct sid_plan {
     int steal_ctty;
     int release_ctty;
     int foreground_tty;
+    int cgroup_fd;
+    const char *cgroup; /* NULL: the parent's, or cgroup_fd */
     int close_fds;
+    int rlimit_count;
+    const struct sid_rlimit *rlimits;
+    int nice; /* an increment */
+    int cpus_size;
+    const unsigned long *cpus; /* a bit for each CPU, in cpus_size bytes; none: the parent's */
+    int sets_oom_score_adj;
+    int oom_score_adj;
     int umask; /* -1: the parent's */
+    const char *chroot; /* NULL: the parent's */
     int cwd_fd;
     const char *cwd; /* NULL: the parent's, or cwd_fd */
+    int sets_groups;
+    int group_count;
+    const unsigned *groups;
+    int sets_group;
+    unsigned group;
+    int sets_user;
+    unsigned user;
+    int no_new_privileges;
+    int parent_death_signal; /* 0: none */
     int inherit_mask;
     uint64_t signal_mask;
     uint64_t default_signals;
@@ -95,10 +145,11 @@ struct sid_report {
     int error;  /* errno */
     int detail; /* the fd, signal or candidate that the call was about */
     int stops;  /* a bit (1 << signal) for each stop signal that the child has put off until exec */
+    int pid;    /* a fork's child, as it numbers itself */
 };
 
-/* Special value of sid_report.stops in a pipe: a SIGCONT has undone the earlier ones. */
-enum sid_stops { SID_STOPS_UNDONE = 1 };
+/* Special values of sid_report.stops in a pipe: a SIGCONT has undone the earlier ones; all steps are done. */
+enum sid_stops { SID_STOPS_UNDONE = 1, SID_STOPS_DONE = 2 };
 
 /* Special values of sid_child.pidfd. */
 enum sid_pidfd {
@@ -186,6 +237,42 @@ int sid_spawn(const struct sid_plan *plan, const char *executable, const char *a
 int sid_force(int way, int hide_pidfd);
 /* The way the next spawn takes, by probing where need be. */
 int sid_way(void);
+
+/* apply.c, fork.c: carry a plan out in a process that goes on in its program. `scratch` has room for `move_count` ints.
+ */
+
+/* 0; -EBADF if a file of the plan is not open, -ENOTTY if a terminal is none, -EINVAL if ctty is write-only. fcntl(2) */
+int sid_check_files(const struct sid_plan *plan);
+/* Special result of sid_apply: the plan says something that the kernel keeps for each thread (nice, processors,
+   no_new_privileges, parent-death signal), and this is not the main one. Nothing has been done. */
+enum sid_apply { SID_APPLY_OTHER_THREAD = 1 };
+
+/* Carries `plan` out in this process. `parent_pid` is who must live on (0: not told), if the plan has a parent-death
+   signal. 0; or -errno with the mask as it was, and `report` filled and the steps before done, or `report` empty (as of
+   sid_check_files) and nothing done. */
+int sid_apply(const struct sid_plan *plan, int *scratch, int parent_pid, struct sid_report *report);
+
+/* What sid_fork_prepare opens and changes for a fork. */
+struct sid_fork {
+    int owner;   /* the parent */
+    int ends[2]; /* of the report's pipe */
+    int cgroup_fd;
+    int parent_pidfd;
+    int cancellation;
+    uint64_t mask;
+};
+
+/* Blocks all signals of the caller and opens what the child will need: 0, or -errno with child->report filled. From here on
+   one of the next three must be called, in each process if there are two. */
+int sid_fork_prepare(const struct sid_plan *plan, struct sid_fork *fork, struct sid_child *child);
+/* In the child: carries the plan out and reports. 0; does not return if a step failed. */
+int sid_fork_child(const struct sid_plan *plan, int *scratch, struct sid_fork *fork);
+/* In the parent of child `pid`: waits until it has reported, and fills `child`. 0; or -errno with child->report filled
+   and no child left: of the step that failed, or -ECHILD with returncode if a signal has ended the child before. */
+int sid_fork_parent(const struct sid_plan *plan, struct sid_fork *fork, int pid, struct sid_child *child);
+/* In the parent, instead, when something has come in between: ends and reaps the child `pid` (-1: there is none; 0: there
+   may be one, whose number got lost); 0. */
+int sid_fork_abandon(struct sid_fork *fork, int pid);
 
 /* handle.c, reap.c, wait.c, signal.c: all take a struct sid_child that sid_spawn filled. */
 

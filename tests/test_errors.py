@@ -193,6 +193,7 @@ def enum_names(prefix: str) -> list[str]:
 
 def test_the_names_of_the_calls_are_those_of_the_c_enum() -> None:
     special = {"NONE": "", "TIOCSCTTY": "ioctl(TIOCSCTTY)", "TIOCNOTTY": "ioctl(TIOCNOTTY)", "PIPE": "pipe2"}
+    special |= {"NO_NEW_PRIVS": "prctl(PR_SET_NO_NEW_PRIVS)", "PDEATHSIG": "prctl(PR_SET_PDEATHSIG)"}
     assert list(CALLS) == [special.get(name, name.lower()) for name in enum_names("SID_CALL_")]
 
 

@@ -184,7 +184,7 @@ def check_that_it_works():
 UNPRIVILEGED = (
     PROVOKE
     + """
-from setsid import _enums, _hints  # while they can still be read
+from setsid import _child_hints, _enums  # while they can still be read
 
 def drop_privileges():
     if os.geteuid() == 0:

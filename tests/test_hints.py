@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import setsid
-from setsid import _hints, _procfs
+from setsid import _child_hints, _hints, _procfs
 from support import fresh
 from test_calls import HELPERS, needs_admin
 
@@ -234,7 +234,7 @@ def test_acquire_ctty_of_a_terminal_that_is_open_for_writing_only() -> None:
     run("""
 manager, terminal = os.openpty()
 fd = os.open(os.ttyname(terminal), os.O_WRONLY | os.O_NOCTTY)
-import setsid._hints  # which the unprivileged may not be able to read
+import setsid._child_hints  # which the unprivileged may not be able to read
 drop_privileges()
 assert hint(setsid.acquire_ctty, fd) == f"file descriptor {fd} is open for writing only"
 """)
@@ -245,13 +245,13 @@ def test_a_terminal_is_said_to_be_a_sessions_only_if_no_other_can_be_meant(
 ) -> None:
     """The terminals of two mounts of devpts bear the same numbers in /proc."""
     device = _procfs.device(terminal[1])
-    no_facts: tuple[Any, ...] = (0, b"", b"", {}, None)
+    no_facts: tuple[Any, ...] = (setsid.ChildSetup(), 0, b"", b"", {})
 
     def hint(*processes: tuple[int, int]) -> str | None:
         stats = [(pid, SimpleNamespace(sid=sid, tty=device)) for pid, sid in processes]
         stats.append((99, SimpleNamespace(sid=99, tty=0)))
         monkeypatch.setattr(_procfs, "processes", lambda: iter(stats))
-        return _hints.child_hint(errno.EPERM, "ioctl(TIOCSCTTY)", terminal[1], *no_facts)
+        return _child_hints.child_hint(errno.EPERM, "ioctl(TIOCSCTTY)", terminal[1], *no_facts)
 
     one = f"{os.ttyname(terminal[1])} is the controlling terminal of session 10"
     assert [hint((10, 10), (11, 10)), hint((10, 10), (20, 20)), hint()] == [one, None, None]
@@ -434,7 +434,7 @@ def test_a_lookup_that_raises_leaves_the_error_whole(monkeypatch: pytest.MonkeyP
         raise trouble
 
     monkeypatch.setitem(_hints._CALL_HINTS, "getsid", fail)
-    monkeypatch.setitem(_hints._CHILD_HINTS, "execve", fail)
+    monkeypatch.setitem(_child_hints._CHILD_HINTS, "execve", fail)
     with pytest.raises(ProcessLookupError, match=r"^\[Errno 3\] No such process \(getsid\)$") as missing:
         setsid.getsid(2**31 - 1)
     with pytest.raises(FileNotFoundError, match=r"'/nonexistent' \(execve in the child, stage exec\)$") as program:
@@ -446,7 +446,7 @@ def test_a_lookup_that_raises_leaves_the_error_whole(monkeypatch: pytest.MonkeyP
 
 def test_without_the_hints_the_errors_are_the_same() -> None:
     run("""
-sys.modules["setsid._hints"] = None  # can't be imported
+sys.modules["setsid._hints"] = sys.modules["setsid._child_hints"] = None  # can't be imported
 assert failed(setsid.setsid) == ("EPERM", "setsid")
 assert hint(setsid.setsid) is None
 assert hint(setsid.spawn, ["/nonexistent"]) is None

@@ -25,28 +25,34 @@ MODULES = {path.stem: ast.parse(path.read_text(), path.name) for path in SOURCES
 # When a module is imported, it imports others of lower ranks only. An import inside a function may point anywhere.
 RANKS = {
     "_native": 0,
+    "_credentials": 0,
     "_enums": 0,
+    "_fields": 0,
     "_procfs": 0,
-    "_setup": 0,
     "_errors": 1,
     "_hints": 1,
+    "_setup": 1,
     "_types": 1,
     "_calls": 2,
+    "_child_hints": 2,
+    "_failure": 2,
     "_marshal": 3,
     "_process": 3,
     "_session": 3,
+    "_apply": 4,
     "_spawn": 4,
-    "__init__": 5,
+    "_fork": 5,
+    "__init__": 6,
 }
 # Imported inside functions, on first use; _types by type checkers alone.
-LAZY = {"_enums", "_procfs", "_hints", "_types", "_session"}
+LAZY = {"_enums", "_procfs", "_hints", "_child_hints", "_types", "_session"}
 # The modules that may speak to C.
-NATIVE = {"_calls", "_hints", "_marshal", "_process", "_session", "_spawn"}
+NATIVE = {"_apply", "_calls", "_child_hints", "_failure", "_fork", "_hints", "_marshal", "_process", "_session", "_spawn"}
 
 PUBLIC = {
     *("setsid", "getsid", "setpgid", "getpgid", "tcgetsid", "tcgetpgrp", "tcsetpgrp", "acquire_ctty", "release_ctty"),
     *("SystemCallError", "Stage", "ChildSetup", "NEW_SESSION", "INHERIT", "DEVNULL", "STDOUT"),
-    *("spawn", "Process", "ProcessState", "Session", "EndReport", "SetupFields", "NewSession", "Inherit"),
+    *("spawn", "fork", "Process", "ProcessState", "Session", "EndReport", "SetupFields", "NewSession", "Inherit"),
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import resource
 import signal
 import socket
 import sys
@@ -29,10 +30,21 @@ SOME: dict[str, Any] = {
     "pass_fds": (),
     "close_fds": False,
     "cwd": "",
+    "chroot": "",
     "umask": 0,
+    "user": 0,
+    "group": 0,
+    "extra_groups": (),
+    "rlimits": {},
+    "nice": 0,
+    "cpu_affinity": frozenset({0}),
+    "oom_score_adj": 0,
+    "cgroup": "",
     "signal_mask": frozenset(),
     "default_signals": frozenset(),
     "ignore_signals": frozenset(),
+    "parent_death_signal": signal.SIGHUP,
+    "no_new_privileges": False,
 }
 FIELDS = list(SOME)
 PLAIN: dict[str, Any] = {  # all that can go together and holds no file descriptor
@@ -45,10 +57,21 @@ PLAIN: dict[str, Any] = {  # all that can go together and holds no file descript
     "pass_fds": {},
     "close_fds": False,
     "cwd": b"/",
+    "chroot": "/",
     "umask": 0o27,
+    "user": "nobody",
+    "group": 1,
+    "extra_groups": ("daemon", 2),
+    "rlimits": {resource.RLIMIT_CORE: (0, 0), resource.RLIMIT_CPU: (1, resource.RLIM_INFINITY)},
+    "nice": 5,
+    "cpu_affinity": {0, 1},
+    "oom_score_adj": -1000,
+    "cgroup": "/sys/fs/cgroup",
     "signal_mask": INHERIT,
     "default_signals": {signal.SIGPIPE},
     "ignore_signals": {signal.SIGHUP, signal.SIGINT},
+    "parent_death_signal": signal.SIGKILL,
+    "no_new_privileges": True,
 }
 
 

@@ -1,11 +1,12 @@
-/* Files: the moves, closing the rest, umask, directory. */
+/* Files: the moves, closing the rest, umask, root, directory. */
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "child.h"
 
-int sidch_is_target(const struct sid_plan *plan, int fd)
+/* The first move whose target is `fd` or higher. */
+static int first_move(const struct sid_plan *plan, int fd)
 {
     int low = 0, high = plan->move_count;
 
@@ -16,18 +17,34 @@ int sidch_is_target(const struct sid_plan *plan, int fd)
         else
             high = middle;
     }
-    return low < plan->move_count && plan->moves[low].target == fd;
+    return low;
 }
 
-/* A close-on-exec copy of `fd` at a number that no move wants. Copies that land on a target on the way there are
-   left: the target's own move overwrites them. */
+int sidch_is_target(const struct sid_plan *plan, int fd)
+{
+    int i = first_move(plan, fd);
+
+    return i < plan->move_count && plan->moves[i].target == fd;
+}
+
+int sidch_is_kept(const struct sidch_state *state, int fd)
+{
+    const struct sidch_job *job = state->job;
+
+    return sidch_is_target(state->plan, fd) ||
+           (job->goes_on &&
+            (fd == state->cwd_fd || fd == job->report_fd || fd == job->parent_pidfd || fd == job->cgroup_fd));
+}
+
+/* A close-on-exec copy of `fd` at a number that no move wants. */
 static int lift(struct sidch_state *state, int fd)
 {
-    int copy = 2;
+    int copy = fcntl(fd, F_DUPFD_CLOEXEC, 3);
 
-    do
+    while (copy >= 0 && sidch_is_target(state->plan, copy)) {
+        close(copy);
         copy = fcntl(fd, F_DUPFD_CLOEXEC, copy + 1);
-    while (copy >= 0 && sidch_is_target(state->plan, copy));
+    }
     if (copy < 0 && errno == EINVAL) /* asked for one from the limit up: there is none left below */
         errno = EMFILE;
     return copy < 0 ? sidch_fail(state, SID_CALL_FCNTL, fd) : copy;
@@ -36,29 +53,38 @@ static int lift(struct sidch_state *state, int fd)
 /* The directory must survive the moves. The report's fd is at a number that no move wants. */
 static int lift_cwd(struct sidch_state *state)
 {
+    int copy;
+
     if (state->cwd_fd < 0 || !sidch_is_target(state->plan, state->cwd_fd))
         return 0;
-    state->cwd_fd = lift(state, state->cwd_fd);
-    return state->cwd_fd;
+    copy = lift(state, state->cwd_fd);
+    if (copy >= 0)
+        state->cwd_fd = copy;
+    return copy;
 }
 
 /* Not at 0, 1 or 2 where these are closed: it would be taken for the stream of that number. */
 static int open_devnull(struct sidch_state *state)
 {
     int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+    int copy;
 
     if (fd < 0)
         return sidch_fail(state, SID_CALL_OPEN, 0);
-    return fd < 3 || sidch_is_target(state->plan, fd) ? lift(state, fd) : fd;
+    if (fd >= 3 && !sidch_is_target(state->plan, fd))
+        return fd;
+    copy = lift(state, fd);
+    close(fd);
+    return copy;
 }
 
-/* Where each move's file is while the targets are overwritten: state->job->scratch. */
-static int gather(struct sidch_state *state)
+/* Where each move's file is while the targets are overwritten: state->job->scratch. How many were found in `*count`. */
+static int gather(struct sidch_state *state, int *count)
 {
     int devnull = -1;
 
-    for (int i = 0; i < state->plan->move_count; i++) {
-        const struct sid_fd_move *move = &state->plan->moves[i];
+    for (*count = 0; *count < state->plan->move_count; ++*count) {
+        const struct sid_fd_move *move = &state->plan->moves[*count];
         int fd = move->source;
 
         if (fd == SID_SOURCE_DEVNULL)
@@ -67,9 +93,23 @@ static int gather(struct sidch_state *state)
             fd = lift(state, fd);
         if (fd < 0)
             return fd;
-        state->job->scratch[i] = fd;
+        state->job->scratch[*count] = fd;
     }
     return 0;
+}
+
+/* The copies that the first `count` moves were made from; at an exec they close by themselves. */
+static void close_lifted(struct sidch_state *state, int count)
+{
+    int devnull = -1;
+
+    for (int i = 0; i < count; i++) {
+        int fd = state->job->scratch[i];
+        if (state->plan->moves[i].lift || (state->plan->moves[i].source == SID_SOURCE_DEVNULL && fd != devnull))
+            close(fd);
+        if (state->plan->moves[i].source == SID_SOURCE_DEVNULL)
+            devnull = fd;
+    }
 }
 
 static int place(struct sidch_state *state, int fd, int target)
@@ -92,35 +132,49 @@ static int place(struct sidch_state *state, int fd, int target)
 
 int sidch_fds(struct sidch_state *state)
 {
-    int result;
+    int result, count = 0;
 
     if (state->plan->move_count == 0)
         return 0;
-    if ((result = lift_cwd(state)) < 0 || (result = gather(state)) < 0)
-        return result;
-    for (int i = 0; i < state->plan->move_count; i++)
-        if ((result = place(state, state->job->scratch[i], state->plan->moves[i].target)) < 0)
-            return result;
-    return 0;
+    result = lift_cwd(state);
+    if (result >= 0)
+        result = gather(state, &count);
+    for (int i = 0; i < count && result >= 0; i++)
+        result = place(state, state->job->scratch[i], state->plan->moves[i].target);
+    if (state->job->goes_on)
+        close_lifted(state, count);
+    return result;
 }
 
-/* Marks the gaps between the targets; a kernel or filter without close_range has every fd marked by itself. */
+/* The least number >= `from` that is kept, or -1. */
+static int next_kept(const struct sidch_state *state, int from)
+{
+    const struct sidch_job *job = state->job;
+    const int own[] = {state->cwd_fd, job->report_fd, job->parent_pidfd, job->cgroup_fd};
+    int i = first_move(state->plan, from);
+    int next = i < state->plan->move_count ? state->plan->moves[i].target : -1;
+
+    for (i = 0; job->goes_on && i < (int)(sizeof own / sizeof *own); i++)
+        if (own[i] >= from && (next < 0 || own[i] < next))
+            next = own[i];
+    return next;
+}
+
+/* By the gaps between what is kept; a kernel or filter without close_range has every fd treated by itself. */
 int sidch_close_fds(struct sidch_state *state)
 {
-    const struct sid_plan *plan = state->plan;
+    int now = state->job->goes_on;
     unsigned first = 3;
+    int kept;
 
-    if (!plan->close_fds)
+    if (!state->plan->close_fds)
         return 0;
-    for (int i = 0; i < plan->move_count; i++) {
-        unsigned target = (unsigned)plan->moves[i].target;
-        if (target < first)
-            continue;
-        if (target > first && sidch_os_close_range(first, target - 1) < 0)
+    while ((kept = next_kept(state, (int)first)) >= 0) {
+        if ((unsigned)kept > first && sidch_os_close_range(first, (unsigned)kept - 1, now) < 0)
             return sidch_os_close_others(state);
-        first = target + 1;
+        first = (unsigned)kept + 1;
     }
-    return sidch_os_close_range(first, ~0U) < 0 ? sidch_os_close_others(state) : 0;
+    return sidch_os_close_range(first, ~0U, now) < 0 ? sidch_os_close_others(state) : 0;
 }
 
 /* umask can't fail, but a seccomp filter can make it. glibc then returns the kernel's -errno and leaves errno alone. */
@@ -139,6 +193,16 @@ int sidch_umask(struct sidch_state *state)
     return sidch_fail(state, SID_CALL_UMASK, 0);
 }
 
+/* Without a chdir the working directory stays outside, and `..` leads further out. */
+int sidch_chroot(struct sidch_state *state)
+{
+    if (state->plan->chroot && chroot(state->plan->chroot) < 0)
+        return sidch_fail(state, SID_CALL_CHROOT, 0);
+    if (state->plan->chroot && chdir("/") < 0)
+        return sidch_fail(state, SID_CALL_CHDIR, 0);
+    return 0;
+}
+
 int sidch_cwd(struct sidch_state *state)
 {
     if (state->plan->cwd && chdir(state->plan->cwd) < 0)
@@ -146,4 +210,15 @@ int sidch_cwd(struct sidch_state *state)
     if (state->cwd_fd >= 0 && fchdir(state->cwd_fd) < 0)
         return sidch_fail(state, SID_CALL_FCHDIR, state->plan->cwd_fd);
     return 0;
+}
+
+void sidch_close_own(struct sidch_state *state)
+{
+    const struct sid_plan *plan = state->plan;
+
+    if (state->oom_score_fd >= 0)
+        close(state->oom_score_fd);
+    if (state->cwd_fd >= 3 && !sidch_is_target(plan, state->cwd_fd) &&
+        (state->cwd_fd != plan->cwd_fd || plan->close_fds)) /* lifted, or the caller's and to be closed like all others */
+        close(state->cwd_fd);
 }

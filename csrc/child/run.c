@@ -19,10 +19,21 @@ static const struct step {
     {SID_STAGE_PROCESS_GROUP, sidch_process_group},
     {SID_STAGE_CTTY, sidch_ctty},
     {SID_STAGE_FOREGROUND, sidch_foreground},
+    {SID_STAGE_CGROUP, sidch_cgroup},
     {SID_STAGE_FDS, sidch_fds},
     {SID_STAGE_CLOSE_FDS, sidch_close_fds},
+    {SID_STAGE_RLIMITS, sidch_rlimits},
+    {SID_STAGE_NICE, sidch_nice},
+    {SID_STAGE_CPU_AFFINITY, sidch_cpu_affinity},
+    {SID_STAGE_OOM_SCORE_ADJ, sidch_oom_score_adj},
     {SID_STAGE_UMASK, sidch_umask},
+    {SID_STAGE_CHROOT, sidch_chroot},
     {SID_STAGE_CWD, sidch_cwd},
+    {SID_STAGE_EXTRA_GROUPS, sidch_extra_groups},
+    {SID_STAGE_GROUP, sidch_group},
+    {SID_STAGE_USER, sidch_user},
+    {SID_STAGE_NO_NEW_PRIVILEGES, sidch_no_new_privileges},
+    {SID_STAGE_PARENT_DEATH_SIGNAL, sidch_parent_death_signal},
     {SID_STAGE_SIGNAL_DISPOSITIONS, sidch_signal_dispositions},
     {SID_STAGE_SIGNAL_MASK, sidch_signal_mask},
     {SID_STAGE_EXEC, sidch_exec},
@@ -69,18 +80,55 @@ void sidch_note_stop(struct sidch_state *state, int signal)
     errno = saved;
 }
 
+/* 0 once all steps are done; < 0: `state->report` says which one failed. */
+static int run_steps(struct sidch_state *state)
+{
+    for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
+        if (steps[i].stage == SID_STAGE_EXEC && state->job->goes_on)
+            break;
+        state->report.stage = (int)steps[i].stage;
+        if (steps[i].run(state) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+/* Blocks all signals again: tcsetpgrp's SIGTTOU, and nothing may end the process before it has reported. */
+static void give_up(struct sidch_state *state)
+{
+    sidch_os_set_mask(~(uint64_t)0);
+    sidch_return_foreground(state);
+    deliver(state);
+}
+
 int sidch_main(void *arg)
 {
     const struct sidch_job *job = arg;
-    struct sidch_state state = {.job = job, .plan = job->plan, .cwd_fd = job->plan->cwd_fd};
+    struct sidch_state state = {.job = job, .plan = job->plan, .cwd_fd = job->plan->cwd_fd, .oom_score_fd = -1};
+    struct sidch_robust_head robust;
 
-    for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
-        state.report.stage = (int)steps[i].stage;
-        if (steps[i].run(&state) < 0)
-            break;
-    }
-    sidch_os_set_mask(~(uint64_t)0); /* SIGTTOU again, and nothing may end the child before it has reported */
-    sidch_return_foreground(&state);
-    deliver(&state);
+    if (job->page && sidch_os_tell_of_exec(job->page, &robust) < 0)
+        sidch_fail(&state, SID_CALL_SET_ROBUST_LIST, 0);
+    else
+        run_steps(&state);
+    give_up(&state);
     _exit(127);
+}
+
+int sidch_go_on(const struct sidch_job *job)
+{
+    struct sidch_state state = {.job = job, .plan = job->plan, .cwd_fd = job->plan->cwd_fd, .oom_score_fd = -1};
+    int result = run_steps(&state);
+
+    sidch_close_own(&state);
+    if (result == 0) {
+        if (job->report_fd >= 0)
+            send(job->report_fd, &(struct sid_report){.stops = SID_STOPS_DONE, .pid = getpid()});
+        return 0;
+    }
+    state.report.pid = getpid();
+    give_up(&state);
+    if (!job->is_own_process)
+        _exit(127);
+    return -state.report.error;
 }

@@ -1,4 +1,5 @@
 /* Linux: signals, pidfds, waiting. */
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -23,6 +24,10 @@
 #define SYS_pidfd_open 434
 #endif
 
+#ifndef SYS_futex_time64
+#define SYS_futex_time64 422
+#endif
+
 enum { BY_PIDFD = 3 /* P_PIDFD, Linux 5.4 */ };
 
 /* The raw call, since libc's leaves out the signals that it uses itself. */
@@ -38,6 +43,23 @@ void sidos_unblock(const struct sidos_blocked *was)
 {
     syscall(SYS_rt_sigprocmask, SIG_SETMASK, &was->mask, NULL, sizeof was->mask);
     pthread_setcancelstate(was->cancellation, NULL);
+}
+
+int sidos_is_main_thread(void)
+{
+    return syscall(SYS_gettid) == getpid();
+}
+
+void sidos_name_thread(const char *name)
+{
+    prctl(PR_SET_NAME, name, 0UL, 0UL, 0UL);
+}
+
+int sidos_open_directory(const char *path)
+{
+    int fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+    return fd < 0 ? -errno : fd;
 }
 
 int sidos_next_child_is_init(void)
@@ -155,6 +177,15 @@ int sidos_wait(int pid, int pidfd, int options, struct sidos_ended *ended)
     return 0;
 }
 
+/* The raw call, for which libc has no name. A wake, another value, a signal, the time: the caller looks again. */
+void sidos_await_word(uint32_t *word, uint32_t value, int milliseconds)
+{
+    const int wait = 0; /* FUTEX_WAIT, not private: the waker is another process */
+    struct timespec time = {0, milliseconds * 1000000L};
+
+    syscall(sizeof time.tv_sec > sizeof(long) ? SYS_futex_time64 : SYS_futex, word, wait, value, &time, NULL, 0);
+}
+
 int sidos_proc_is_ours(void)
 {
     char self[16], target[16];
@@ -164,7 +195,7 @@ int sidos_proc_is_ours(void)
     return size == (ssize_t)strlen(self) && memcmp(self, target, (size_t)size) == 0;
 }
 
-int sidos_has_executed(int pid, int fd, int pipe_fd)
+int sidos_has_executed(int pid, int fd, int pipe_fd, int is_like_us)
 {
     char path[40];
     struct stat theirs, ours;
@@ -173,6 +204,6 @@ int sidos_has_executed(int pid, int fd, int pipe_fd)
         return 0;
     snprintf(path, sizeof path, "/proc/%d/fd/%d", pid, fd);
     if (stat(path, &theirs) < 0) /* EACCES: we could look into the copy of ourselves; a set-uid program has its place */
-        return errno == ENOENT || (errno == EACCES && prctl(PR_GET_DUMPABLE) == 1);
+        return errno == ENOENT || (errno == EACCES && is_like_us && prctl(PR_GET_DUMPABLE) == 1);
     return fstat(pipe_fd, &ours) == 0 && theirs.st_ino != ours.st_ino;
 }

@@ -3,7 +3,7 @@
  *
  * With shared memory (CLONE_VM | CLONE_VFORK) the calling thread sleeps until the child executes or ends, so that frame
  * stays, and the child costs the same whatever the size of the parent. clone3 adds CLONE_CLEAR_SIGHAND, which saves a
- * sigaction call for each signal.
+ * sigaction call for each signal, and CLONE_INTO_CGROUP, so that the child is never outside its cgroup.
  */
 #include <sched.h>
 #include <signal.h>
@@ -22,18 +22,21 @@
 #endif
 
 static const uint64_t clear_sighand = 0x100000000; /* CLONE_CLEAR_SIGHAND, Linux 5.5 */
+static const uint64_t into_cgroup = 0x200000000;   /* CLONE_INTO_CGROUP, Linux 5.7 */
 
-/* struct clone_args, CLONE_ARGS_SIZE_VER0. */
+/* struct clone_args. The first version ends with tls; only who asks for a cgroup needs the third. */
 struct clone3_args {
     uint64_t flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls;
+    uint64_t set_tid, set_tid_size, cgroup;
 };
+enum { FIRST_VERSION = 64 };
 
 /*
  * clone3 onto another stack. A C wrapper can't do it: the child would return from syscall() on an empty stack. So the
  * child goes from the kernel straight to `function`, which never returns.
  */
 #if defined __x86_64__
-static long clone3_onto(struct clone3_args *args, int (*function)(void *), void *argument)
+static long clone3_onto(struct clone3_args *args, size_t size, int (*function)(void *), void *argument)
 {
     register int (*r8)(void *) __asm__("r8") = function;
     register void *r9 __asm__("r9") = argument;
@@ -48,16 +51,16 @@ static long clone3_onto(struct clone3_args *args, int (*function)(void *), void 
                      "ud2\n"
                      "1:"
                      : "=a"(result)
-                     : "a"((long)SYS_clone3), "D"(args), "S"(sizeof *args), "r"(r8), "r"(r9)
+                     : "a"((long)SYS_clone3), "D"(args), "S"(size), "r"(r8), "r"(r9)
                      : "rcx", "r11", "memory", "cc");
     return result;
 }
 #elif defined __aarch64__
-static long clone3_onto(struct clone3_args *args, int (*function)(void *), void *argument)
+static long clone3_onto(struct clone3_args *args, size_t size, int (*function)(void *), void *argument)
 {
     register long x8 __asm__("x8") = SYS_clone3;
     register long x0 __asm__("x0") = (long)args;
-    register long x1 __asm__("x1") = sizeof *args;
+    register long x1 __asm__("x1") = (long)size;
     register int (*x2)(void *) __asm__("x2") = function;
     register void *x3 __asm__("x3") = argument;
 
@@ -75,19 +78,12 @@ static long clone3_onto(struct clone3_args *args, int (*function)(void *), void 
     return x0;
 }
 #else
-static long clone3_onto(struct clone3_args *args, int (*function)(void *), void *argument)
+static long clone3_onto(struct clone3_args *args, size_t size, int (*function)(void *), void *argument)
 {
-    (void)args, (void)function, (void)argument;
+    (void)args, (void)size, (void)function, (void)argument;
     return -ENOSYS;
 }
 #endif
-
-static const int way_flags[] = {
-    [SID_WAY_CLONE3] = CLONE_VM | CLONE_VFORK,
-    [SID_WAY_CLONE] = CLONE_VM | CLONE_VFORK,
-    [SID_WAY_PAGE] = CLONE_VFORK,
-    [SID_WAY_FORK] = 0,
-};
 
 /* Not inlined: the stack must go when the child is gone, and no caller's locals may lie between. */
 __attribute__((noinline)) static int start(struct sidos_start *start, int flags, int exit_signal)
@@ -96,15 +92,18 @@ __attribute__((noinline)) static int start(struct sidos_start *start, int flags,
     int pidfd = -1; /* stays so where the kernel doesn't know CLONE_PIDFD */
     int pid;
 
-    if (start->way == SID_WAY_CLONE3) {
+    if (start->shares_memory)
+        flags |= CLONE_VM | CLONE_VFORK;
+    if (start->by_clone3) {
         struct clone3_args args = {
-            .flags = (uint64_t)flags | clear_sighand,
+            .flags = (uint64_t)flags | clear_sighand | (start->cgroup_fd < 0 ? 0 : into_cgroup),
             .pidfd = (uint64_t)(uintptr_t)&pidfd,
             .exit_signal = (uint64_t)exit_signal,
             .stack = (uint64_t)(uintptr_t)stack,
             .stack_size = sizeof stack,
+            .cgroup = start->cgroup_fd < 0 ? 0 : (uint64_t)start->cgroup_fd,
         };
-        pid = (int)clone3_onto(&args, start->main, start->argument);
+        pid = (int)clone3_onto(&args, start->cgroup_fd < 0 ? FIRST_VERSION : sizeof args, start->main, start->argument);
     } else {
         pid = clone(start->main, stack + sizeof stack, flags | exit_signal, start->argument, &pidfd);
         pid = pid < 0 ? -errno : pid;
@@ -113,21 +112,12 @@ __attribute__((noinline)) static int start(struct sidos_start *start, int flags,
     return pid;
 }
 
-static const enum sid_call way_calls[] = {
-    [SID_WAY_CLONE3] = SID_CALL_CLONE3,
-    [SID_WAY_CLONE] = SID_CALL_CLONE,
-    [SID_WAY_PAGE] = SID_CALL_CLONE,
-    [SID_WAY_FORK] = SID_CALL_FORK,
-};
-
-int sidos_start_child(struct sidos_start *child, enum sid_call *call)
+int sidos_start_child(struct sidos_start *child)
 {
-    int flags = way_flags[child->way];
-    int pid = start(child, flags | CLONE_PIDFD, SIGCHLD);
+    int pid = start(child, CLONE_PIDFD, SIGCHLD);
 
-    *call = way_calls[child->way];
     if (pid == -EINVAL) /* an emulator that has no pidfds */
-        pid = start(child, flags, SIGCHLD);
+        pid = start(child, 0, SIGCHLD);
     return pid;
 }
 
@@ -142,12 +132,16 @@ static int set_flag(void *flag)
 static int shares_memory(int way)
 {
     volatile int flag = 0;
-    struct sidos_start child = {.main = set_flag, .argument = (void *)&flag, .way = way};
+    struct sidos_start child = {.main = set_flag,
+                                .argument = (void *)&flag,
+                                .shares_memory = 1,
+                                .by_clone3 = way == SID_WAY_CLONE3,
+                                .cgroup_fd = -1};
     struct sidos_blocked was;
     int pid;
 
     sidos_block(&was);
-    pid = start(&child, way_flags[way], 0);
+    pid = start(&child, 0, 0);
     sidos_unblock(&was);
     if (pid < 0)
         return pid;
@@ -169,7 +163,7 @@ int sidos_probe_way(enum sid_call *call)
 {
     for (int way = SID_WAY_CLONE3; way <= SID_WAY_CLONE; way++) {
         int shared = shares_memory(way);
-        *call = way_calls[way];
+        *call = way == SID_WAY_CLONE3 ? SID_CALL_CLONE3 : SID_CALL_CLONE;
         if (shared > 0)
             return way;
         if (shared == 0)

@@ -8,14 +8,23 @@
 struct sidos_start {
     int (*main)(void *); /* the child's function; never returns */
     void *argument;
-    int way;   /* SID_WAY_CLONE3, _CLONE or, for a copy of the memory, _PAGE (vfork) or _FORK */
-    int pidfd; /* out; -1: none */
+    int shares_memory; /* and the caller sleeps until the child executes or ends; else it gets a copy */
+    int by_clone3;     /* which resets caught signals */
+    int cgroup_fd;     /* clone3: a cgroup to be born in; -1: the caller's */
+    int pidfd;         /* out; -1: none */
 };
 
 /* Makes a child that calls start->main; its pid. */
-int sidos_start_child(struct sidos_start *start, enum sid_call *call);
+int sidos_start_child(struct sidos_start *start);
 /* The best way that this system can be shown to support; -EAGAIN or -ENOMEM of `call` for now. */
 int sidos_probe_way(enum sid_call *call);
+
+/* Whether the caller is the thread whose end is the end of the process. */
+int sidos_is_main_thread(void);
+/* Names the calling thread in listings. */
+void sidos_name_thread(const char *name);
+/* Opens a directory, for what can be done without reading it. */
+int sidos_open_directory(const char *path);
 
 /* Whether the caller's next child will be the init of a new pid namespace. */
 int sidos_next_child_is_init(void);
@@ -43,9 +52,12 @@ struct sidos_ended {
     int64_t usage[16];
 };
 int sidos_wait(int pid, int pidfd, int options, struct sidos_ended *ended);
+/* Sleeps up to `milliseconds` as long as `word` is `value`, which may be in memory shared with other processes. */
+void sidos_await_word(uint32_t *word, uint32_t value, int milliseconds);
 /* Whether /proc is there and numbers processes as we do. */
 int sidos_proc_is_ours(void);
-/* Whether `pid` has no longer `fd` open on the pipe that `pipe_fd` is an end of: it has executed its program. */
-int sidos_has_executed(int pid, int fd, int pipe_fd);
+/* Whether `pid` has no longer `fd` open on the pipe that `pipe_fd` is an end of: it has executed its program. `is_like_us`:
+   until then we may look into it. */
+int sidos_has_executed(int pid, int fd, int pipe_fd, int is_like_us);
 
 #endif

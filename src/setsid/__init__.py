@@ -12,15 +12,17 @@ from ._calls import (
     tcsetpgrp,
 )
 from ._errors import SystemCallError
+from ._fields import DEVNULL, INHERIT, NEW_SESSION, STDOUT
+from ._fork import fork
 from ._process import Process
-from ._setup import DEVNULL, INHERIT, NEW_SESSION, STDOUT, ChildSetup
+from ._setup import ChildSetup
 from ._spawn import spawn
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ._enums import ProcessState, Stage
+    from ._fields import Inherit, NewSession
     from ._session import EndReport, Session
-    from ._setup import Inherit, NewSession
     from ._types import SetupFields
 
 __all__ = [
@@ -39,6 +41,7 @@ __all__ = [
     "Stage",
     "SystemCallError",
     "acquire_ctty",
+    "fork",
     "getpgid",
     "getsid",
     "release_ctty",
@@ -53,8 +56,8 @@ __all__ = [
 # These load on first use: what they import takes longer than all the rest.
 _LAZY = {
     "EndReport": "_session",
-    "Inherit": "_setup",
-    "NewSession": "_setup",
+    "Inherit": "_fields",
+    "NewSession": "_fields",
     "ProcessState": "_enums",
     "Session": "_session",
     "SetupFields": "_types",

@@ -35,6 +35,20 @@ CALLS = (
     "mmap",
     "pipe2",
     "malloc",
+    "write",
+    "setrlimit",
+    "setpriority",
+    "sched_setaffinity",
+    "chroot",
+    "setgroups",
+    "setresgid",
+    "setresuid",
+    "prctl(PR_SET_NO_NEW_PRIVS)",
+    "prctl(PR_SET_PDEATHSIG)",
+    "getppid",
+    "pthread_create",
+    "pidfd_open",
+    "set_robust_list",
 )
 
 # By (SystemCallError or a subclass, built-in class).
@@ -131,7 +145,7 @@ def error(result: int, call: str, *facts: object, filename: str | bytes | None =
 
 
 def child_error(report: _Report, facts: tuple[object, ...], filename: str | bytes | None) -> SystemCallError:
-    """The exception for the report of a child, or of the attempt to make one; `facts` are for `_hints.ChildFacts`."""
+    """The exception for the report of a child, or of the attempt to make one; `facts` are for `_child_hints.ChildFacts`."""
     call = CALLS[report.call]
     hint = _hint("child_hint", report.error, call, report.detail, *facts)
     return SystemCallError(report.error, call, stage=_stage(report.stage), hint=hint, filename=filename)
@@ -140,6 +154,7 @@ def child_error(report: _Report, facts: tuple[object, ...], filename: str | byte
 def prepare() -> None:
     """Import now what telling of an error needs: it may be that no file can be opened any more."""
     _hint("call_hint", 0, "")
+    _hint("child_hint", 0, "", 0)
     _stage(0)
 
 
@@ -155,8 +170,10 @@ def _stage(number: int) -> Stage | None:
 def _hint(lookup: str, *facts: object) -> str | None:
     """A hint is a courtesy: whatever goes wrong in looking it up, the error itself must come through."""
     try:
-        from . import _hints
-
-        return getattr(_hints, lookup)(*facts)  # type: ignore[no-any-return]
+        if lookup == "call_hint":
+            from ._hints import call_hint as look
+        else:
+            from ._child_hints import child_hint as look
+        return look(*facts)  # type: ignore[arg-type]
     except Exception:
         return None

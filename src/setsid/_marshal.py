@@ -5,18 +5,21 @@ from __future__ import annotations
 import errno
 import os
 
+from . import _credentials
 from ._calls import as_fd
 from ._errors import SystemCallError, prepare
+from ._fields import DEVNULL, INHERIT, NEW_SESSION, NO_LIMIT, STDOUT
 from ._native import ffi, lib
-from ._setup import DEVNULL, INHERIT, NEW_SESSION, STDOUT, ChildSetup, check_session
+from ._setup import ChildSetup, check_session
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any
 
-    from ._setup import Inherit, NewSession
+    from ._fields import Inherit, NewSession
 
+_WORD_BITS = ffi.sizeof("unsigned long") * 8
 _GROUPS: dict[object, int] = {NEW_SESSION: lib.SID_GROUP_NEW_SESSION, INHERIT: lib.SID_GROUP_INHERIT}
 
 
@@ -42,18 +45,67 @@ SPAWN = Verb(
 )
 
 
-class Plan:
-    """A marshalled ChildSetup: `struct` for C, the rest to keep it alive and to tell what failed."""
+# What a process that goes on in Python leaves alone unless it is said.
+FORK = Verb(process_group=NEW_SESSION, close_fds=False, signal_mask=INHERIT, default_signals=0)
+APPLY = Verb(process_group=INHERIT, close_fds=False, signal_mask=INHERIT, default_signals=0)
 
-    __slots__ = ("_cwd", "_moves", "files", "is_static", "struct", "verb")
+
+class Plan:
+    """A marshalled ChildSetup: `struct` for C, the rest to keep it alive and to tell what failed.
+
+    `scratch` and `report` are for who has them alone: a forked child, or a process that applies the plan to itself.
+    """
+
+    __slots__ = ("_kept", "files", "is_static", "report", "scratch", "struct", "verb")
 
     def __init__(self, setup: ChildSetup, verb: Verb) -> None:
         self.verb = verb
         self.files = _Files(setup)
-        self.is_static = self.files.are_numbers
-        self._moves = ffi.new("struct sid_fd_move[]", self.files.moves())
-        self._cwd = None if setup.cwd is None or isinstance(setup.cwd, int) else os.fsencode(setup.cwd) + b"\0"
+        self.is_static = self.files.are_numbers and not _credentials.are_looked_up(setup)
+        self._kept: list[Any] = []
+        moves = self.files.moves()
         self.struct = self._struct(setup)
+        self.struct.move_count = len(moves)
+        self.struct.moves = self._keep(ffi.new("struct sid_fd_move[]", moves))
+        self._set_limits(setup)
+        self._set_credentials(setup)
+        self.scratch = ffi.NULL if verb is SPAWN else ffi.new("int[]", len(moves))
+        self.report = ffi.NULL if verb is SPAWN else ffi.new("struct sid_report *")
+
+    def _keep(self, memory: Any) -> Any:
+        self._kept.append(memory)
+        return memory
+
+    def _path(self, path: Any) -> Any:
+        """A path as a C string; NULL for none and for a descriptor."""
+        if path is None or isinstance(path, int):
+            return ffi.NULL
+        return ffi.from_buffer(self._keep(os.fsencode(path) + b"\0"))
+
+    def _set_limits(self, setup: ChildSetup) -> None:
+        plan = self.struct
+        if setup.rlimits:
+            rows = [(number, soft & NO_LIMIT, hard & NO_LIMIT) for number, (soft, hard) in setup.rlimits.items()]
+            plan.rlimits = self._keep(ffi.new("struct sid_rlimit[]", rows))
+            plan.rlimit_count = len(rows)
+        if setup.cpu_affinity:
+            words = [0] * (max(setup.cpu_affinity) // _WORD_BITS + 1)
+            for number in setup.cpu_affinity:
+                words[number // _WORD_BITS] |= 1 << number % _WORD_BITS
+            plan.cpus = self._keep(ffi.new("unsigned long[]", words))
+            plan.cpus_size = len(words) * _WORD_BITS // 8
+
+    def _set_credentials(self, setup: ChildSetup) -> None:
+        plan = self.struct
+        if setup.user is None and setup.group is None and setup.extra_groups is None:
+            return
+        user, group, groups = _credentials.look_up(setup)
+        plan.sets_user, plan.user = user is not None, user or 0
+        plan.sets_group, plan.group = group is not None, group or 0
+        if groups is not None:
+            plan.sets_groups = True
+            plan.groups = self._keep(ffi.new("unsigned[]", groups))
+            plan.group_count = len(groups)
 
     def _struct(self, setup: ChildSetup) -> Any:
         verb = self.verb
@@ -71,13 +123,19 @@ class Plan:
         plan.close_fds = verb.close_fds if setup.close_fds is None else setup.close_fds
         plan.umask = -1 if setup.umask is None else setup.umask
         plan.cwd_fd = setup.cwd if isinstance(setup.cwd, int) else -1
-        plan.cwd = ffi.NULL if self._cwd is None else ffi.from_buffer(self._cwd)
+        plan.cwd = self._path(setup.cwd)
+        plan.chroot = self._path(setup.chroot)
+        plan.cgroup_fd = setup.cgroup if isinstance(setup.cgroup, int) else -1
+        plan.cgroup = self._path(setup.cgroup)
+        plan.nice = setup.nice or 0
+        plan.sets_oom_score_adj = setup.oom_score_adj is not None
+        plan.oom_score_adj = setup.oom_score_adj or 0
+        plan.parent_death_signal = setup.parent_death_signal or 0
+        plan.no_new_privileges = bool(setup.no_new_privileges)
         plan.inherit_mask = mask is INHERIT
         plan.signal_mask = 0 if mask is INHERIT else mask
         plan.ignore_signals = ignored
         plan.default_signals = defaults & ~ignored
-        plan.move_count = len(self._moves)
-        plan.moves = self._moves
         return plan
 
 
@@ -93,6 +151,7 @@ class _Files:
         self._add("ctty", setup.ctty)
         self._add("foreground_tty", setup.foreground_tty)
         self._add("cwd", setup.cwd if isinstance(setup.cwd, int) else None)
+        self._add("cgroup", setup.cgroup if isinstance(setup.cgroup, int) else None)
         self._add_passed(setup.pass_fds or ())
         for number, name in enumerate(("stdin", "stdout", "stderr")):
             if number in self.targets and getattr(setup, name) is not None:  # a file's number is known only now
@@ -141,12 +200,16 @@ def marshal(setup: ChildSetup, verb: Verb) -> Plan:
         if plan.is_static:
             object.__setattr__(setup, "marshalled", plan)
     if plan.files.named:
-        _check_files(plan.files.named)
+        check_files(plan)
     return plan
 
 
-def _check_files(named: dict[str, int]) -> None:
-    for name, fd in named.items():
+def check_files(plan: Plan) -> None:
+    """Raise what marshal() does for a file."""
+    result = lib.sid_check_files(plan.struct)
+    if result == 0:
+        return
+    for name, fd in plan.files.named.items():
         flags = lib.sid_fd_flags(fd)
         if flags < 0:
             raise SystemCallError(-flags, "fcntl", hint=f"{name}: file descriptor {fd} is not open")
@@ -154,6 +217,7 @@ def _check_files(named: dict[str, int]) -> None:
             raise SystemCallError(errno.ENOTTY, "isatty", hint=f"{name}: file descriptor {fd} is not a terminal")
         if name == "ctty" and flags & os.O_ACCMODE == os.O_WRONLY:
             raise ValueError(f"ctty: file descriptor {fd} is open for writing only, and must be readable")
+    raise SystemCallError(-result, "fcntl")  # another thread has mended it meanwhile
 
 
 def _bits(signals: Iterable[int] | Inherit) -> Any:

@@ -25,8 +25,14 @@ class _Child(Protocol):
     report: _Report
 
 class _Lib:
+    SID_APPLY_OTHER_THREAD: Final[int]
     SID_CALL_CHDIR: Final[int]
+    SID_CALL_CHROOT: Final[int]
     SID_CALL_EXECVE: Final[int]
+    SID_CALL_FORK: Final[int]
+    SID_STAGE_CGROUP: Final[int]
+    SID_STAGE_CWD: Final[int]
+    SID_STAGE_OOM_SCORE_ADJ: Final[int]
     SID_PIDFD_NONE: Final[int]
     SID_GROUP_INHERIT: Final[int]
     SID_GROUP_NEW_SESSION: Final[int]
@@ -84,6 +90,18 @@ class _Lib:
         child: _Child,
         /,
     ) -> int: ...
+    @staticmethod
+    def sid_check_files(plan: Any, /) -> int: ...
+    @staticmethod
+    def sid_apply(plan: Any, scratch: Any, parent_pid: int, report: _Report, /) -> int: ...
+    @staticmethod
+    def sid_fork_prepare(plan: Any, fork: Any, child: _Child, /) -> int: ...
+    @staticmethod
+    def sid_fork_child(plan: Any, scratch: Any, fork: Any, /) -> int: ...
+    @staticmethod
+    def sid_fork_parent(plan: Any, fork: Any, pid: int, child: _Child, /) -> int: ...
+    @staticmethod
+    def sid_fork_abandon(fork: Any, pid: int, /) -> int: ...
     @staticmethod
     def sid_force(way: int, hide_pidfd: int, /) -> int: ...
     @staticmethod

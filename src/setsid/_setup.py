@@ -2,188 +2,26 @@
 
 from __future__ import annotations
 
-import os
 import sys
+
+from ._fields import CHECKS, DEVNULL, INHERIT, NEW_SESSION, STDOUT, Inherit, NewSession
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
     from typing import Any, Final
 
     from typing_extensions import Self, Unpack
 
+    from ._apply import Apply
     from ._types import FileLike, SetupFields, StrOrBytesPath
 
-INT_MAX = 2**31 - 1
-
-
-class NewSession:
-    """The type of NEW_SESSION."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return "setsid.NEW_SESSION"
-
-    def __reduce__(self) -> str:
-        return "NEW_SESSION"
-
-
-class Inherit:
-    """The type of INHERIT."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return "setsid.INHERIT"
-
-    def __reduce__(self) -> str:
-        return "INHERIT"
-
-
-NEW_SESSION: Final = NewSession()
-"""`process_group`: the child leads a new session. setsid(2)"""
-INHERIT: Final = Inherit()
-"""`process_group`, `signal_mask`: as the parent has it."""
-PIPE: Final = -1
-STDOUT: Final = -2
-"""`stderr`: to where stdout goes. The value of subprocess.STDOUT."""
-DEVNULL: Final = -3
-"""`stdin`, `stdout`, `stderr`: /dev/null. The value of subprocess.DEVNULL."""
-
-
-def _fd(name: str, file: Any) -> Any:
-    """A descriptor as it is; a file is kept and asked for its number when a child is made."""
-    if isinstance(file, bool) or not (isinstance(file, int) or hasattr(file, "fileno")):
-        raise TypeError(f"{name} must be a file descriptor or have fileno(), not {type(file).__name__}")
-    if isinstance(file, int):
-        _range(name, file, 0, INT_MAX)
-    return file
-
-
-def _range(name: str, number: int, low: int, high: int) -> None:
-    if not low <= number <= high:
-        raise ValueError(f"{name} must be between {low} and {high}, not {number}")
-
-
-def _stream(name: str, file: Any) -> Any:
-    if isinstance(file, int) and not isinstance(file, bool):
-        if file == PIPE:
-            raise ValueError(
-                f"{name}: PIPE has no place in a plan, since nobody would hold its other end; use os.pipe(), or Popen"
-            )
-        if file == DEVNULL or (file == STDOUT and name == "stderr"):
-            return file
-        if file == STDOUT:
-            raise ValueError(f"{name}: STDOUT is for stderr only")
-    return _fd(name, file)
-
-
-def _bool(name: str, value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise TypeError(f"{name} must be a bool, not {type(value).__name__}")
-    return value
-
-
-def _process_group(name: str, group: Any) -> Any:
-    if isinstance(group, (NewSession, Inherit)):
-        return group
-    if isinstance(group, bool) or not isinstance(group, int):
-        raise TypeError(f"{name} must be NEW_SESSION, INHERIT or a number, not {type(group).__name__}")
-    _range(name, group, 0, INT_MAX)
-    return group
-
-
-def _pass_fds(name: str, fds: Any) -> Any:
-    """A mapping in sorted order of its keys, or a tuple."""
-    if isinstance(fds, (str, bytes)) or not hasattr(fds, "__iter__"):
-        raise TypeError(f"{name} must be an iterable of fds or a mapping of numbers to fds, not {type(fds).__name__}")
-    if not hasattr(fds, "keys"):
-        return tuple(_fd(f"{name}: each", file) for file in fds)
-    for target in fds:
-        if isinstance(target, bool) or not isinstance(target, int):
-            raise TypeError(f"{name}: the child's number must be an int, not {type(target).__name__}")
-        _range(f"{name}: the child's number", target, 0, INT_MAX)
-    return _FrozenDict({target: _fd(f"{name}[{target}]", fds[target]) for target in sorted(fds)})
-
-
-def _cwd(name: str, path: Any) -> Any:
-    if isinstance(path, bool) or not isinstance(path, (int, str, bytes, os.PathLike)):
-        raise TypeError(f"{name} must be a path or a directory's file descriptor, not {type(path).__name__}")
-    if isinstance(path, int):
-        _range(name, path, 0, INT_MAX)
-        return path
-    path = os.fspath(path)
-    if (b"\0" if isinstance(path, bytes) else "\0") in path:
-        raise ValueError(f"{name}: embedded null byte")
-    return path
-
-
-def _umask(name: str, mask: Any) -> int:
-    if isinstance(mask, bool) or not isinstance(mask, int):
-        raise TypeError(f"{name} must be an int, not {type(mask).__name__}")
-    if not 0 <= mask <= 0o777:
-        raise ValueError(f"{name} must be between 0 and 0o777, not {mask:#o}")
-    return mask
-
-
-def _signals(name: str, signals: Any) -> Any:
-    import signal  # slow to import; who names signals has it already
-
-    if isinstance(signals, (str, bytes)) or not hasattr(signals, "__iter__"):
-        raise TypeError(f"{name} must be an iterable of signal numbers, not {type(signals).__name__}")
-    known = signal.valid_signals()
-    numbers = frozenset(signals)
-    for number in numbers:
-        if isinstance(number, bool) or not isinstance(number, int):
-            raise TypeError(f"{name}: a signal is an int, not {type(number).__name__}")
-        if number not in known:
-            raise ValueError(f"{name}: there is no signal {number}")
-        if number in (signal.SIGKILL, signal.SIGSTOP):
-            raise ValueError(f"{name}: {signal.Signals(number).name} can't be blocked, ignored or reset")
-    return frozenset(int(number) for number in numbers)
-
-
-def _signal_mask(name: str, mask: Any) -> Any:
-    return mask if isinstance(mask, Inherit) else _signals(name, mask)
-
-
-class _FrozenDict(dict):  # type: ignore[type-arg]
-    """A dict that can be hashed, and so part of a ChildSetup. Nobody else gets to write it."""
-
-    __slots__ = ()
-
-    def __hash__(self) -> int:  # type: ignore[override]
-        return hash(tuple(self.items()))
-
-    def _refuse(self, *args: object, **kwargs: object) -> Any:
-        raise TypeError("a ChildSetup can't be changed; use replace()")
-
-    __setitem__ = __delitem__ = update = pop = popitem = clear = setdefault = __ior__ = _refuse
-
-
-# Each field with its check, in the order of the documentation. A check takes the field's name and a value that was
-# said (not None), and returns what to keep.
-_CHECKS: dict[str, Callable[[str, Any], Any]] = {
-    "process_group": _process_group,
-    "ctty": _fd,
-    "steal_ctty": _bool,
-    "release_ctty": _bool,
-    "foreground_tty": _fd,
-    "stdin": _stream,
-    "stdout": _stream,
-    "stderr": _stream,
-    "pass_fds": _pass_fds,
-    "close_fds": _bool,
-    "cwd": _cwd,
-    "umask": _umask,
-    "signal_mask": _signal_mask,
-    "default_signals": _signals,
-    "ignore_signals": _signals,
-}
-FIELDS = tuple(_CHECKS)
+FIELDS = tuple(CHECKS)
 _FD_FIELDS = ("ctty", "foreground_tty", "stdin", "stdout", "stderr")
 _STREAMS = ("stdin", "stdout", "stderr")
+_LINUX_ONLY = {
+    *("steal_ctty", "cpu_affinity", "oom_score_adj", "cgroup", "parent_death_signal", "no_new_privileges")
+}
 _set = object.__setattr__
 
 
@@ -205,12 +43,30 @@ class ChildSetup:
         pass_fds: further file descriptors (or files) that the child keeps: an iterable, or a mapping of the child's
             numbers to the parent's, which may be any permutation.
         close_fds: close every other file descriptor from 3 up. True by default.
-        cwd: the working directory: a path, or the file descriptor of a directory. The parent's by default.
+        cwd: the working directory: a path, or the file descriptor of a directory (not with chroot). The parent's by
+            default, or with chroot its root.
+        chroot: a directory that becomes the child's root, and its working directory. The program and `cwd` are looked
+            for in there. chroot(2), needs CAP_SYS_CHROOT
         umask: 0 to 0o777. The parent's by default.
+        user: a user's name or number. The child takes it as its real, effective and saved user id, and, unless said
+            otherwise, the user's own group and supplementary groups: both from the password database, looked up in the
+            parent each time a child is made. A number that the database doesn't have leaves the group, and drops all
+            supplementary ones. setresuid(2), needs CAP_SETUID
+        group: a group's name or number, for the real, effective and saved group id. setresgid(2), needs CAP_SETGID
+        extra_groups: an iterable of names and numbers: the supplementary groups. setgroups(2), needs CAP_SETGID
+        rlimits: a mapping of resource.RLIMIT_* to (soft, hard). setrlimit(2)
+        nice: what to add to the nice value, -40 to 40. setpriority(2)
+        cpu_affinity: an iterable of the numbers of the CPUs that it may run on. sched_setaffinity(2), Linux
+        oom_score_adj: -1000 (never) to 1000 (first): how likely the out-of-memory killer is to choose it. Linux
+        cgroup: a directory of the cgroup v2 file system, as a path or a file descriptor. The child is born in it where
+            the kernel can do that (Linux 5.7), and joins it else. cgroups(7), Linux
         signal_mask: the signals that the program starts with blocked, or INHERIT. Empty by default.
         default_signals: signals set to their default action. Those that Python ignores (SIGPIPE, SIGXFSZ) by default.
             Signals that the parent catches are reset in any case, as exec itself does.
         ignore_signals: signals to ignore ({SIGHUP} is nohup(1)). None by default; ignored ones stay so.
+        parent_death_signal: a signal that the child gets when the parent process ends (for `fork` and `apply`: the
+            thread that made the child). PR_SET_PDEATHSIG(2const), Linux
+        no_new_privileges: True: no program that it executes gives it more rights than it has. Linux
 
     The child takes the steps in the order of `Stage`. Raises TypeError and ValueError for what can't be carried out,
     NotImplementedError for a field that this system doesn't have (see `supported`).
@@ -231,12 +87,23 @@ class ChildSetup:
     pass_fds: tuple[FileLike, ...] | Mapping[int, FileLike] | None
     close_fds: bool | None
     cwd: str | bytes | int | None
+    chroot: str | bytes | None
     umask: int | None
+    user: str | int | None
+    group: str | int | None
+    extra_groups: tuple[str | int, ...] | None
+    rlimits: Mapping[int, tuple[int, int]] | None
+    nice: int | None
+    cpu_affinity: frozenset[int] | None
+    oom_score_adj: int | None
+    cgroup: str | bytes | int | None
     signal_mask: frozenset[int] | Inherit | None
     default_signals: frozenset[int] | None
     ignore_signals: frozenset[int] | None
+    parent_death_signal: int | None
+    no_new_privileges: bool | None
 
-    supported: Final[frozenset[str]] = frozenset(FIELDS) - (set() if sys.platform == "linux" else {"steal_ctty"})
+    supported: Final[frozenset[str]] = frozenset(FIELDS) - (set() if sys.platform == "linux" else _LINUX_ONLY)
     """The names of the fields that this system can carry out."""
 
     def __init__(
@@ -253,16 +120,27 @@ class ChildSetup:
         pass_fds: Iterable[FileLike] | Mapping[int, FileLike] | None = None,
         close_fds: bool | None = None,
         cwd: StrOrBytesPath | int | None = None,
+        chroot: StrOrBytesPath | None = None,
         umask: int | None = None,
+        user: str | int | None = None,
+        group: str | int | None = None,
+        extra_groups: Iterable[str | int] | None = None,
+        rlimits: Mapping[int, tuple[int, int]] | None = None,
+        nice: int | None = None,
+        cpu_affinity: Iterable[int] | None = None,
+        oom_score_adj: int | None = None,
+        cgroup: StrOrBytesPath | int | None = None,
         signal_mask: Iterable[int] | Inherit | None = None,
         default_signals: Iterable[int] | None = None,
         ignore_signals: Iterable[int] | None = None,
+        parent_death_signal: int | None = None,
+        no_new_privileges: bool | None = None,
     ) -> None:
         given = locals()
         for name in FIELDS:
             value = given[name]
             if value is not None:
-                value = _CHECKS[name](name, value)
+                value = CHECKS[name](name, value)
                 if value is not False and name not in self.supported:
                     raise NotImplementedError(f"{name}: {sys.platform} has no such thing")
             _set(self, name, value)
@@ -281,6 +159,15 @@ class ChildSetup:
         return type(self)(**{**_said(self), **changes})
 
     __replace__ = replace
+
+    @property
+    def apply(self) -> Apply:
+        """`apply(*, parent_pid=None)`: carry the plan out in this process, for the child of a fork server, which goes on
+        in its program. See `Apply`.
+        """
+        from ._apply import Apply
+
+        return Apply(self)
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"can't set {name}: a ChildSetup can't be changed; use replace()")
@@ -306,7 +193,7 @@ class ChildSetup:
     def __reduce__(self) -> tuple[object, ...]:
         held = [name for name in _FD_FIELDS if getattr(self, name) not in (None, DEVNULL, STDOUT)]
         held += ["pass_fds"] if self.pass_fds else []
-        held += ["cwd"] if isinstance(self.cwd, int) else []
+        held += [name for name in ("cwd", "cgroup") if isinstance(getattr(self, name), int)]
         if held:
             raise TypeError(f"can't pickle a ChildSetup with file descriptors in {', '.join(held)}")
         return _rebuild, (type(self), _said(self))
@@ -331,6 +218,8 @@ def _check_conflicts(setup: ChildSetup) -> None:
         raise ValueError(
             "release_ctty and foreground_tty can't go together: only a controlling terminal has a foreground"
         )
+    if setup.chroot is not None and isinstance(setup.cwd, int):
+        raise ValueError("cwd must be a path with chroot: a directory's file descriptor would lead out of it")
     both = (setup.default_signals or frozenset()) & (setup.ignore_signals or frozenset())
     if both:
         import signal

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import sys
 
-from ._errors import child_error
-from ._marshal import SPAWN, Plan, marshal
+from ._failure import failure
+from ._marshal import SPAWN, marshal
 from ._native import ffi, lib
 from ._process import Process, dropped, reap_dropped
 from ._setup import ChildSetup
@@ -14,8 +14,6 @@ from ._setup import ChildSetup
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import Any
-
     from typing_extensions import Unpack
 
     from ._types import Environment, SetupFields, StrOrBytesPath
@@ -88,7 +86,10 @@ def spawn(  # noqa: C901 - one straight path: every call more is seen in its cos
     # Made before the child: whatever a signal handler raises from here on, the child has an owner.
     process = Process(child, argv)
     if _sid_spawn(plan.struct, program, arguments, len(arguments), len(argv), environment.envp, child):
-        raise _failure(child.report, setup, plan, program, arguments, environment)
+        if not child.report.error:
+            raise ValueError("argv: embedded null byte")
+        name = arguments.split(b"\0", 1)[0] if program is _NULL else program
+        raise failure(child.report, setup, plan, name, arguments, environment.variables)
     return process
 
 
@@ -147,18 +148,3 @@ def _own_environment() -> _Environment:
         copy = {_fsencode(name): _fsencode(value) for name, value in os.environ.items()}
     environment = _last_environment = _Environment(copy)
     return environment
-
-
-def _failure(
-    report: Any, setup: ChildSetup, plan: Plan, program: Any, arguments: bytes, environment: _Environment
-) -> Exception:
-    if not report.error:
-        return ValueError("argv: embedded null byte")
-    cwd = setup.cwd if not isinstance(setup.cwd, int) else None
-    name = arguments.split(b"\0", 1)[0] if program is _NULL else program
-    directory = None if cwd is None else _fsencode(cwd)
-    if isinstance(setup.cwd, int):  # where the hints look, as the child did
-        directory = b"/proc/self/fd/%d" % setup.cwd
-    facts = (plan.struct.process_group, name, arguments, environment.variables, directory)
-    filename = {lib.SID_CALL_EXECVE: os.fsdecode(name), lib.SID_CALL_CHDIR: cwd}.get(report.call)
-    return child_error(report, facts, filename)

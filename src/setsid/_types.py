@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from os import PathLike
 from typing import Protocol, TypeAlias, TypedDict, Union
 
-from ._setup import Inherit, NewSession
+from ._fields import Inherit, NewSession
 
 
 class HasFileno(Protocol):
@@ -35,7 +35,18 @@ class SetupFields(TypedDict, total=False):
     pass_fds: Iterable[FileLike] | Mapping[int, FileLike] | None
     close_fds: bool | None
     cwd: StrOrBytesPath | int | None
+    chroot: StrOrBytesPath | None
     umask: int | None
+    user: str | int | None
+    group: str | int | None
+    extra_groups: Iterable[str | int] | None
+    rlimits: Mapping[int, tuple[int, int]] | None
+    nice: int | None
+    cpu_affinity: Iterable[int] | None
+    oom_score_adj: int | None
+    cgroup: StrOrBytesPath | int | None
     signal_mask: Signals | Inherit | None
     default_signals: Signals | None
     ignore_signals: Signals | None
+    parent_death_signal: int | None
+    no_new_privileges: bool | None

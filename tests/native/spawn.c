@@ -14,6 +14,7 @@ static struct sid_plan plan_of(const char *cwd)
     return (struct sid_plan){.process_group = SID_GROUP_NEW_SESSION,
                              .ctty = -1,
                              .foreground_tty = -1,
+                             .cgroup_fd = -1,
                              .close_fds = 1,
                              .umask = -1,
                              .cwd_fd = -1,

@@ -13,6 +13,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -109,6 +110,9 @@ static void make_paths(void)
         at += sprintf(at, i == CANDIDATES / 2 ? "/" : "/nonexistent/%d/program", i) + 1;
 }
 
+static const struct sid_rlimit limits[] = {{.resource = RLIMIT_CORE}};
+static const unsigned long cpus[] = {~0UL, ~0UL};
+
 /* Every fd of the plan is lifted, moved and marked. */
 static struct sid_plan full_plan(struct sid_fd_move *moves, int terminal)
 {
@@ -117,8 +121,19 @@ static struct sid_plan full_plan(struct sid_fd_move *moves, int terminal)
     return (struct sid_plan){.process_group = 0,
                              .ctty = -1,
                              .foreground_tty = terminal,
+                             .cgroup_fd = -1,
                              .close_fds = 1,
+                             .rlimit_count = 1,
+                             .rlimits = limits,
+                             .cpus_size = sizeof cpus,
+                             .cpus = cpus,
+                             .sets_oom_score_adj = 1,
+                             .oom_score_adj = 1000,
                              .umask = 022,
+                             .sets_user = 1,
+                             .user = getuid(),
+                             .no_new_privileges = 1,
+                             .parent_death_signal = SIGTERM,
                              .cwd_fd = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC),
                              .cwd = "/",
                              .default_signals = ~(uint64_t)0 >> 32 & ~(1U << (SIGKILL - 1) | 1U << (SIGSTOP - 1)),
@@ -152,6 +167,9 @@ int main(void)
                             .argv = words,
                             .envp = words,
                             .scratch = scratch,
+                            .cgroup_fd = -1,
+                            .ids = &sidch_os_ids,
+                            .parent_pidfd = -1,
                             .report_fd = -1};
 
     make_paths();

@@ -1,0 +1,77 @@
+/* A plan carried out in the calling process. */
+#include <fcntl.h>
+#include <grp.h>
+#include <unistd.h>
+
+#include "making.h"
+
+/* libc's, since a raw call would change the calling thread only. */
+static int set_groups(size_t count, const unsigned *groups)
+{
+    return setgroups(count, groups);
+}
+
+static int set_group(unsigned group)
+{
+    return setresgid(group, group, group);
+}
+
+static int set_user(unsigned user)
+{
+    return setresuid(user, user, user);
+}
+
+static const struct sidch_ids process_ids = {set_groups, set_group, set_user};
+
+static int check_file(int fd)
+{
+    return fd >= 0 && sid_fd_flags(fd) < 0 ? -EBADF : 0;
+}
+
+int sid_check_files(const struct sid_plan *plan)
+{
+    int result = check_file(plan->cwd_fd) | check_file(plan->cgroup_fd);
+
+    for (int i = 0; i < plan->move_count; i++)
+        result |= check_file(plan->moves[i].source);
+    if (result)
+        return -EBADF;
+    if ((plan->ctty >= 0 && sid_is_terminal(plan->ctty) != 1) ||
+        (plan->foreground_tty >= 0 && sid_is_terminal(plan->foreground_tty) != 1))
+        return -ENOTTY;
+    return plan->ctty >= 0 && (sid_fd_flags(plan->ctty) & O_ACCMODE) == O_WRONLY ? -EINVAL : 0;
+}
+
+static int is_of_a_thread(const struct sid_plan *plan)
+{
+    return plan->nice || plan->cpus_size || plan->no_new_privileges || plan->parent_death_signal;
+}
+
+int sid_apply(const struct sid_plan *plan, int *scratch, int parent_pid, struct sid_report *report)
+{
+    struct sidch_job job = {.plan = plan,
+                            .goes_on = 1,
+                            .is_own_process = 1,
+                            .scratch = scratch,
+                            .ids = &process_ids,
+                            .parent_pid = parent_pid,
+                            .parent_pidfd = -1,
+                            .report = report,
+                            .report_fd = -1};
+    struct sidos_blocked was;
+    int result = sid_check_files(plan);
+
+    *report = (struct sid_report){0};
+    if (is_of_a_thread(plan) && !sidos_is_main_thread())
+        return SID_APPLY_OTHER_THREAD;
+    if (result < 0 || (result = sidh_open_cgroup(&job, report)) < 0)
+        return result;
+    sidos_block(&was);
+    job.parent_mask = was.mask;
+    result = sidch_go_on(&job);
+    if (result == 0 && !plan->inherit_mask)
+        was.mask = plan->signal_mask;
+    sidos_unblock(&was);
+    sidh_close_job(&job);
+    return result;
+}

@@ -1,0 +1,106 @@
+"""apply: a plan carried out in a process that exists already, as a fork server has made it."""
+
+from __future__ import annotations
+
+import _signal  # the built-in half of `signal`, which takes long to import
+
+from ._calls import as_int
+from ._failure import failure
+from ._fields import INT_MAX
+from ._marshal import APPLY, Plan, check_files
+from ._native import lib
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ._setup import ChildSetup
+
+_OF_A_THREAD = ("nice", "cpu_affinity", "no_new_privileges", "parent_death_signal")
+_sid_apply = lib.sid_apply
+
+
+class Apply:
+    """What `ChildSetup.apply` is: called, it carries the plan out in this process.
+
+    Only what is said is changed. Files are closed at once, not at an exec, and Python's signal handlers stay but for
+    `default_signals` and `ignore_signals`. What belongs to a thread (`nice`, `cpu_affinity`, `no_new_privileges`,
+    `parent_death_signal`, `signal_mask`) is changed for the calling one and those that it starts; so call it in the
+    main thread, before there are others. Taken in the parent (`initializer=setup.apply`) it is ready there, and the
+    call in the child is a single one to C.
+
+        parent_pid: the process that is meant to be the parent, for `parent_death_signal`: if another is the parent by
+            now, that one has ended, and the signal is sent at once. Not said: it is not asked.
+
+    Raises ValueError for `steal_ctty`, which could not be undone, and for what belongs to a thread when called in
+    another than the main one; SystemCallError, with `stage`, when a step fails. The steps before it stay done then, so
+    the process had better end.
+    """
+
+    __slots__ = ("_handlers", "_plan", "_setup")
+
+    def __init__(self, setup: ChildSetup) -> None:
+        self._setup = setup
+        self._handlers = handlers_of(setup)
+        self._plan: Plan | None = None
+        try:
+            plan = self._marshal()
+        except (OSError, ValueError, TypeError):  # the call says so, or finds it mended
+            return
+        if plan.is_static:
+            self._plan = plan
+
+    def _marshal(self) -> Plan:
+        if self._setup.steal_ctty:
+            raise ValueError("steal_ctty can't be undone if a later step fails; see acquire_ctty(fd, steal=True)")
+        return Plan(self._setup, APPLY)
+
+    def __call__(self, *, parent_pid: int | None = None) -> None:
+        """Carry the plan out in this process."""
+        parent = 0 if parent_pid is None else _pid(parent_pid)
+        plan = self._plan or self._marshal()
+        result = _sid_apply(plan.struct, plan.scratch, parent, plan.report)
+        if result:
+            raise _error(result, self._setup, plan)
+        if self._handlers:
+            tell_python(self._handlers)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return getattr, (self._setup, "apply")
+
+    def __repr__(self) -> str:
+        return f"<apply of {self._setup!r}>"
+
+
+def _pid(parent_pid: int) -> int:
+    pid = as_int(parent_pid, "parent_pid")
+    if not 0 < pid <= INT_MAX:
+        raise ValueError(f"parent_pid must be between 1 and {INT_MAX}, not {pid}")
+    return pid
+
+
+def _error(result: int, setup: ChildSetup, plan: Plan) -> Exception:
+    if result == lib.SID_APPLY_OTHER_THREAD:
+        said = ", ".join(name for name in _OF_A_THREAD if getattr(setup, name))
+        return ValueError(f"{said} would hold for this thread alone; call apply() in the main thread")
+    if not plan.report.error:
+        check_files(plan)  # which raises
+    return failure(plan.report, setup, plan)
+
+
+def handlers_of(setup: ChildSetup) -> tuple[tuple[int, Any], ...]:
+    """The signals whose dispositions the plan says, each with what Python calls it."""
+    defaults, ignored = setup.default_signals or (), setup.ignore_signals or ()
+    return (*((number, _signal.SIG_DFL) for number in defaults), *((number, _signal.SIG_IGN) for number in ignored))
+
+
+def tell_python(handlers: tuple[tuple[int, Any], ...]) -> None:
+    """Have Python's table of handlers say what the dispositions are; C has set them already.
+
+    Possible in the main thread only. In another the table stays, and with it what signal.getsignal() says.
+    """
+    for number, handler in handlers:
+        try:
+            _signal.signal(number, handler)
+        except ValueError:
+            return

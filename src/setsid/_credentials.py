@@ -1,0 +1,65 @@
+"""Users and groups by name, looked up in the parent: a child between fork and exec can't ask a name service."""
+
+from __future__ import annotations
+
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pwd import struct_passwd
+
+    from ._setup import ChildSetup
+
+
+def are_looked_up(setup: ChildSetup) -> bool:
+    """Whether what the databases say today is part of the plan."""
+    if isinstance(setup.user, str) or isinstance(setup.group, str):
+        return True
+    if setup.user is not None and (setup.group is None or setup.extra_groups is None):
+        return True
+    return any(isinstance(group, str) for group in setup.extra_groups or ())
+
+
+def look_up(setup: ChildSetup) -> tuple[int | None, int | None, list[int] | None]:
+    """The numbers of user, group and supplementary groups to set; None for what is to stay as it is.
+
+    Raises ValueError for a name that does not exist.
+    """
+    entry = None if setup.user is None else _user(setup.user)
+    user = setup.user if entry is None else entry.pw_uid
+    if setup.group is not None:
+        group: int | None = _group("group", setup.group)
+    else:
+        group = None if entry is None else entry.pw_gid
+    groups: list[int] | None = None
+    if setup.extra_groups is not None:
+        groups = [_group("extra_groups", name) for name in setup.extra_groups]
+    elif entry is not None:
+        groups = os.getgrouplist(entry.pw_name, entry.pw_gid if group is None else group)
+    elif user is not None:
+        groups = []
+    if groups is not None and set(groups) == set(os.getgroups()):
+        groups = None  # setting them needs a right even so
+    return user, group, groups  # type: ignore[return-value]  # a user without an entry is a number
+
+
+def _user(user: str | int) -> struct_passwd | None:
+    import pwd
+
+    try:
+        return pwd.getpwnam(user) if isinstance(user, str) else pwd.getpwuid(user)
+    except KeyError:
+        if isinstance(user, int):
+            return None
+        raise ValueError(f"user: there is no user {user!r}") from None
+
+
+def _group(field: str, group: str | int) -> int:
+    import grp
+
+    if isinstance(group, int):
+        return group
+    try:
+        return grp.getgrnam(group).gr_gid
+    except KeyError:
+        raise ValueError(f"{field}: there is no group {group!r}") from None
