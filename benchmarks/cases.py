@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+import forks
 import programs
 from measure import interleaved
 
@@ -261,6 +262,57 @@ def imports() -> list[Row]:
     ]
 
 
+def apply_against_python() -> list[Row]:
+    """`apply` in a freshly forked child against the same steps in Python."""
+    steps = forks.Steps()
+    ready = steps.setup.apply
+    cases: dict[str, Callable[[], object]] = {
+        "python": steps.in_python,
+        "ready": ready,
+        "made in the child": lambda: steps.setup.apply(),
+    }
+    times: dict[str, list[float]] = {name: [] for name in cases}
+    for _ in range(1000):
+        for name, case in cases.items():
+            times[name].append(forks.in_fresh_child(case))
+    python, prepared, made = (statistics.median(times[name]) for name in cases)
+    return [
+        Row("the steps in Python", python * 1e6, "us"),
+        at_least("the steps in Python / apply", python / prepared, 3),
+        Row("the same, apply looked up in the child", python / made, "x"),
+    ]
+
+
+def fork_against_python() -> list[Row]:
+    """`fork(setup)` against os.fork and the same steps in Python; each with the child's end."""
+    steps = forks.Steps()
+    nothing = setsid.ChildSetup(process_group=setsid.INHERIT)
+    times = interleaved(
+        {
+            "python": lambda: forks.fork_and(steps.in_python),
+            "plan": lambda: forks.fork_by_plan(steps.setup),
+            "python, setsid": lambda: forks.fork_and(os.setsid),
+            "plan, setsid": lambda: forks.fork_by_plan(_SESSION),
+            "os.fork": lambda: forks.fork_and(_do_nothing),
+            "plan, nothing": lambda: forks.fork_by_plan(nothing),
+        },
+        1000,
+    )
+    return [
+        Row("os.fork and the steps in Python", times["python"] * 1e6, "us"),
+        at_most("fork(setup) / os.fork and the steps in Python", times["plan"] / times["python"], 1.10),
+        at_most("fork() / os.fork and os.setsid", times["plan, setsid"] / times["python, setsid"], 1.10),
+        Row("fork of an empty plan / os.fork", times["plan, nothing"] / times["os.fork"], "x"),
+    ]
+
+
+_SESSION = setsid.ChildSetup()
+
+
+def _do_nothing() -> None:
+    pass
+
+
 CASES = {
     "floor": spawn_against_floor,
     "popen": spawn_against_popen,
@@ -269,4 +321,6 @@ CASES = {
     "wait": wait_with_timeout,
     "calls": calls,
     "import": imports,
+    "apply": apply_against_python,
+    "fork": fork_against_python,
 }

@@ -25,7 +25,10 @@ void sidh_put_off_stop(struct sid_child *child)
     if (sidh_look(child, WSTOPPED | WNOHANG, &seen) < 0 || seen.code != CLD_STOPPED)
         return;
     child->report.stops |= 1 << SIGSTOP;
-    kill(child->pid, SIGCONT);
+    if (child->pidfd >= 0)
+        sidos_signal_pidfd(child->pidfd, SIGCONT);
+    else
+        kill(child->pid, SIGCONT);
     sidos_wait(child->pid, child->pidfd, WCONTINUED | WNOHANG, &seen); /* nobody else need know of it */
 }
 

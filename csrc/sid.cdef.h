@@ -117,7 +117,7 @@ struct sid_plan {
     const unsigned long *cpus; /* a bit for each CPU, in cpus_size bytes; none: the parent's */
     int sets_oom_score_adj;
     int oom_score_adj;
-    int umask; /* -1: the parent's */
+    int umask;          /* -1: the parent's */
     const char *chroot; /* NULL: the parent's */
     int cwd_fd;
     const char *cwd; /* NULL: the parent's, or cwd_fd */
@@ -241,7 +241,8 @@ int sid_way(void);
 /* apply.c, fork.c: carry a plan out in a process that goes on in its program. `scratch` has room for `move_count` ints.
  */
 
-/* 0; -EBADF if a file of the plan is not open, -ENOTTY if a terminal is none, -EINVAL if ctty is write-only. fcntl(2) */
+/* 0; -EBADF if a file of the plan is not open, -ENOTTY if a terminal is none, -EINVAL if ctty is write-only. fcntl(2)
+ */
 int sid_check_files(const struct sid_plan *plan);
 /* Special result of sid_apply: the plan says something that the kernel keeps for each thread (nice, processors,
    no_new_privileges, parent-death signal), and this is not the main one. Nothing has been done. */
@@ -262,16 +263,16 @@ struct sid_fork {
     uint64_t mask;
 };
 
-/* Blocks all signals of the caller and opens what the child will need: 0, or -errno with child->report filled. From here on
-   one of the next three must be called, in each process if there are two. */
+/* Blocks all signals of the caller and opens what the child will need: 0, or -errno with child->report filled. From
+   here on one of the next three must be called, in each process if there are two. */
 int sid_fork_prepare(const struct sid_plan *plan, struct sid_fork *fork, struct sid_child *child);
 /* In the child: carries the plan out and reports. 0; does not return if a step failed. */
 int sid_fork_child(const struct sid_plan *plan, int *scratch, struct sid_fork *fork);
 /* In the parent of child `pid`: waits until it has reported, and fills `child`. 0; or -errno with child->report filled
    and no child left: of the step that failed, or -ECHILD with returncode if a signal has ended the child before. */
 int sid_fork_parent(const struct sid_plan *plan, struct sid_fork *fork, int pid, struct sid_child *child);
-/* In the parent, instead, when something has come in between: ends and reaps the child `pid` (-1: there is none; 0: there
-   may be one, whose number got lost); 0. */
+/* In the parent, instead, when something has come in between: ends and reaps the child `pid` (-1: there is none; 0:
+   there may be one, whose number got lost); 0. */
 int sid_fork_abandon(struct sid_fork *fork, int pid);
 
 /* handle.c, reap.c, wait.c, signal.c: all take a struct sid_child that sid_spawn filled. */

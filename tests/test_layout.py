@@ -47,7 +47,18 @@ RANKS = {
 # Imported inside functions, on first use; _types by type checkers alone.
 LAZY = {"_enums", "_procfs", "_hints", "_child_hints", "_types", "_session"}
 # The modules that may speak to C.
-NATIVE = {"_apply", "_calls", "_child_hints", "_failure", "_fork", "_hints", "_marshal", "_process", "_session", "_spawn"}
+NATIVE = {
+    "_apply",
+    "_calls",
+    "_child_hints",
+    "_failure",
+    "_fork",
+    "_hints",
+    "_marshal",
+    "_process",
+    "_session",
+    "_spawn",
+}
 
 PUBLIC = {
     *("setsid", "getsid", "setpgid", "getpgid", "tcgetsid", "tcgetpgrp", "tcsetpgrp", "acquire_ctty", "release_ctty"),

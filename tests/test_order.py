@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 from collections.abc import Callable
 from typing import Any
@@ -15,6 +16,7 @@ from support import fresh
 # Fixed numbers far up, so that what the child opens and lifts gets the lowest ones.
 PRELUDE = """
 import json
+import os
 from strace import *
 
 manager, terminal = os.openpty()
@@ -43,6 +45,22 @@ report(
     process_group=setsid.NEW_SESSION, ctty=40, foreground_tty=40, stdin=setsid.DEVNULL, stdout=40, stderr=40,
     pass_fds={41: 42, 42: 41, 50: 41, 40: 40}, close_fds=True, umask=0o27, cwd="/", signal_mask={signal.SIGUSR2},
     default_signals={signal.SIGPIPE}, ignore_signals={signal.SIGHUP},
+)
+"""
+LIMITS = """
+import resource
+os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+report(
+    process_group=setsid.INHERIT, signal_mask=setsid.INHERIT, default_signals=(), close_fds=False,
+    rlimits={resource.RLIMIT_CORE: (0, 0), resource.RLIMIT_CPU: (70, 80)}, nice=1, umask=0o77,
+    cpu_affinity=os.sched_getaffinity(0), oom_score_adj=1000, no_new_privileges=True,
+    parent_death_signal=signal.SIGUSR1,
+)
+"""
+CREDENTIALS = """
+os.setgroups([])
+report(
+    chroot="/", cwd="/", user=1, group=2, extra_groups=[3, 4], parent_death_signal=signal.SIGUSR1, default_signals=()
 )
 """
 OWN_GROUP = """
@@ -176,6 +194,52 @@ def test_a_group_of_its_own_comes_before_the_foreground_and_the_mask_last(way: s
         "ioctl(40, TIOCSPGRP, [PID])",
         "umask(077)",
         *(f"rt_sigaction({name}" for name in stops),
+        "rt_sigprocmask(SIG_SETMASK, [], NULL, 8)",
+        'execve("/nowhere/true", ["true"])',
+        'execve("/bin/true", ["true"])',
+    ]
+
+
+def test_the_limits_come_before_the_umask_and_the_parents_death_late(way: str) -> None:
+    steps = [call for call in Seen(LIMITS, way).steps() if not call.startswith("rt_sigaction(")]
+    cpu = min(os.sched_getaffinity(0))
+    # The lowest free number, and the pidfd of the parent.
+    free = 6 if way == "fork" else 4
+    assert [call.replace(f"(0, 8, [{cpu}])", "(0, 8, [CPU])") for call in steps] == [
+        'open("/proc/self/oom_score_adj", O_WRONLY|O_CLOEXEC)',  # before the limits, which might forbid it
+        "prlimit64(0, RLIMIT_CPU, {rlim_cur=70, rlim_max=80}, NULL)",
+        "prlimit64(0, RLIMIT_CORE, {rlim_cur=0, rlim_max=0}, NULL)",
+        "getpriority(PRIO_PROCESS, 0)",
+        "setpriority(PRIO_PROCESS, 0, 1)",
+        "sched_setaffinity(0, 8, [CPU])",
+        f'write({free}, "1000", 4)',
+        f"close({free})",
+        "umask(077)",
+        "prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)",
+        "prctl(PR_SET_PDEATHSIG, SIGUSR1)",
+        "getppid()",
+        "poll([{fd=3, events=POLLIN}], 1, 0)",
+        "rt_sigprocmask(SIG_SETMASK, [], NULL, 8)",
+        'execve("/nowhere/true", ["true"])',
+        'execve("/bin/true", ["true"])',
+    ]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="chroot and other users need root")
+def test_the_root_comes_before_the_directory_and_the_user_after_the_groups(way: str) -> None:
+    steps = [call for call in Seen(CREDENTIALS, way).steps() if not call.startswith("rt_sigaction(")]
+    assert steps == [
+        "setsid()",
+        "close_range(3, 4294967295, CLOSE_RANGE_CLOEXEC)",
+        'chroot("/")',
+        'chdir("/")',
+        'chdir("/")',
+        "setgroups(2, [3, 4])",
+        "setresgid(2, 2, 2)",
+        "setresuid(1, 1, 1)",
+        "prctl(PR_SET_PDEATHSIG, SIGUSR1)",  # which a change of the ids clears
+        "getppid()",
+        "poll([{fd=3, events=POLLIN}], 1, 0)",
         "rt_sigprocmask(SIG_SETMASK, [], NULL, 8)",
         'execve("/nowhere/true", ["true"])',
         'execve("/bin/true", ["true"])',

@@ -24,6 +24,10 @@ for name, script in ("make", "exit 0"), ("tests", "exit 3"), ("server", "exec sl
     os.chmod(name, 0o755)
 os.environ["PATH"] = f"{directory}:{os.environ['PATH']}"
 log = open("log", "w")
+import concurrent.futures, socket
+work, jobs = os.getsid, [0] * 20
+listener, asking = socket.socketpair()
+serve = lambda listener: listener.recv(1)
 """
 
 # A word of each block, and what must hold when it has run.
@@ -48,6 +52,8 @@ assert b"/dev/pts/" in said and shell.wait() == 0
 shell.close(); os.close(manager)
 """,
     "listing": "assert listing.split() == ['log', 'make', 'server', 'tests'] and process.wait() == 0; process.close()",
+    "ProcessPoolExecutor": "assert results[0] != os.getsid(0) and len(results) == 20",
+    "setsid.fork": "assert process.returncode == -signal.SIGTERM; process.close()",
     "exec tests": """
 assert status == 3
 assert lib.sid_members(lib.SID_SCOPE_SESSION, job.pid, setsid._native.ffi.NULL, 0) == 0  # but for zombies
@@ -62,5 +68,5 @@ def test_a_block_of_the_readme_does_what_it_says(block: str) -> None:
         SETTING
         + "with nothing_left():\n"
         + "".join(f"    {line}\n" for line in (block + holds).splitlines())
-        + "log.close()"
+        + "log.close(); listener.close(); asking.close()"
     )

@@ -86,6 +86,21 @@ check(Stage.FOREGROUND, "tcgetpgrp", errno.ENOTTY, OSError, process_group=0, for
 limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 check(Stage.FDS, "dup2", errno.EBADF, OSError, pass_fds={limit: 0}, **IN_FRONT)
 """,
+    "a limit of no resource": """
+check(Stage.RLIMITS, "setrlimit", errno.EINVAL, OSError, rlimits={1000: (0, 0)}, repetitions=200, **IN_FRONT)
+""",
+    "processors that are not there": """
+check(Stage.CPU_AFFINITY, "sched_setaffinity", errno.EINVAL, OSError, cpu_affinity=[65535], repetitions=200, **IN_FRONT)
+""",
+    "a root that does not exist": """
+check(Stage.CHROOT, "chroot", errno.ENOENT, FileNotFoundError, chroot="/nowhere/at/all", repetitions=200, **IN_FRONT)
+""",
+    "a cgroup that does not exist": """
+check(Stage.CGROUP, "open", errno.ENOENT, FileNotFoundError, cgroup="/nowhere/at/all", repetitions=200, **IN_FRONT)
+""",
+    "a cgroup that is none": """
+check(Stage.CGROUP, "open", errno.ENOENT, FileNotFoundError, cgroup="/", repetitions=200, **IN_FRONT)
+""",
     "a directory that does not exist": """
 check(Stage.CWD, "chdir", errno.ENOENT, FileNotFoundError, cwd="/nowhere/at/all", **IN_FRONT)
 """,
@@ -106,6 +121,7 @@ def test_a_thousand_failures_by_bad_input_leave_nothing_behind(scenario: str, wa
 
 # What can't be provoked by bad input. The caller spends its own call, which strace counts apart from the child's.
 INJECTED = """
+import ctypes
 from strace import *
 
 def injected(failing, stage, call, *, spent=None, when=1, **changes):
@@ -158,6 +174,80 @@ injected("fcntl", Stage.FDS, "fcntl", spent=spent, pass_fds=swap, **IN_FRONT)
 """,
     "placing a file": """
 injected("?dup2,dup3", Stage.FDS, "dup2", spent=lambda: os.dup2(0, 60), stdin=terminal, **IN_FRONT)
+""",
+    "a limit": """
+core = resource.getrlimit(resource.RLIMIT_CORE)
+
+def limit():
+    try:
+        resource.setrlimit(resource.RLIMIT_CORE, core)
+    except ValueError as refused:  # how it tells of EPERM
+        raise PermissionError from refused
+
+injected("prlimit64", Stage.RLIMITS, "setrlimit", spent=limit, rlimits={resource.RLIMIT_CORE: core}, **IN_FRONT)
+""",
+    "reading the priority": """
+ask = lambda: os.getpriority(os.PRIO_PROCESS, 0)
+injected("getpriority", Stage.NICE, "setpriority", spent=ask, nice=1, **IN_FRONT)
+""",
+    "setting the priority": """
+same = lambda: os.setpriority(os.PRIO_PROCESS, 0, os.getpriority(os.PRIO_PROCESS, 0))
+injected("setpriority", Stage.NICE, "setpriority", spent=same, nice=1, **IN_FRONT)
+""",
+    "the processors": """
+own = os.sched_getaffinity(0)
+same = lambda: os.sched_setaffinity(0, own)
+injected("sched_setaffinity", Stage.CPU_AFFINITY, "sched_setaffinity", spent=same, cpu_affinity=own, **IN_FRONT)
+""",
+    "opening the file of the out-of-memory score": """
+injected("?open,openat", Stage.OOM_SCORE_ADJ, "open", spent=open_root, oom_score_adj=1000, **IN_FRONT)
+""",
+    "opening that file early and then again": """
+limits = {resource.RLIMIT_NOFILE: (3, 3)}
+with tracing("-e", "inject=?open,openat:error=EPERM:when=1"):
+    spend(1, open_root)
+    said = {"oom_score_adj": 1000, "rlimits": limits}
+    check(Stage.OOM_SCORE_ADJ, "open", errno.EMFILE, OSError, repetitions=1, **said, **IN_FRONT)
+check_that_it_works(oom_score_adj=1000, rlimits={resource.RLIMIT_NOFILE: (20, 20)}, **IN_FRONT)
+""",
+    "writing the out-of-memory score": """
+null = os.open("/dev/null", os.O_WRONLY)
+say = lambda: os.write(null, b"x")
+injected("write", Stage.OOM_SCORE_ADJ, "write", spent=say, oom_score_adj=1000, **IN_FRONT)
+""",
+    "the root": """
+injected("chroot", Stage.CHROOT, "chroot", spent=lambda: os.chroot("/"), chroot="/", **IN_FRONT)
+""",
+    "going to the root": """
+injected("chdir", Stage.CHROOT, "chdir", spent=lambda: os.chdir("."), chroot="/", **IN_FRONT)
+""",
+    "the supplementary groups": """
+groups = os.getgroups()
+injected("setgroups", Stage.EXTRA_GROUPS, "setgroups", spent=lambda: os.setgroups(groups), extra_groups=[1], **IN_FRONT)
+""",
+    "the group": """
+own = os.getgid()
+injected("setresgid", Stage.GROUP, "setresgid", spent=lambda: os.setresgid(own, own, own), group=own, **IN_FRONT)
+""",
+    "the user": """
+own = os.getuid()
+keep = {"user": own, "group": os.getgid(), "extra_groups": os.getgroups()}
+injected("setresuid", Stage.USER, "setresuid", spent=lambda: os.setresuid(own, own, own), **keep, **IN_FRONT)
+""",
+    "no new privileges": """
+prctl = lambda: ctypes.CDLL(None, use_errno=True).prctl(4, 1, 0, 0, 0) and os.open("/nowhere", 0)  # PR_SET_DUMPABLE
+call = "prctl(PR_SET_NO_NEW_PRIVS)"
+injected("prctl", Stage.NO_NEW_PRIVILEGES, call, spent=prctl, no_new_privileges=True, **IN_FRONT)
+""",
+    "a parent-death signal": """
+prctl = lambda: ctypes.CDLL(None, use_errno=True).prctl(4, 1, 0, 0, 0) and os.open("/nowhere", 0)  # PR_SET_DUMPABLE
+call = "prctl(PR_SET_PDEATHSIG)"
+injected("prctl", Stage.PARENT_DEATH_SIGNAL, call, spent=prctl, parent_death_signal=signal.SIGKILL, **IN_FRONT)
+""",
+    "the pidfd of the parent": """
+with tracing("-e", "inject=pidfd_open:error=EMFILE:when=1"):
+    said = {"parent_death_signal": signal.SIGKILL}
+    check(Stage.PARENT_DEATH_SIGNAL, "pidfd_open", errno.EMFILE, OSError, repetitions=1, **said, **IN_FRONT)
 """,
     "umask": """
 injected("umask", Stage.UMASK, "umask", umask=0o77, **IN_FRONT)

@@ -29,11 +29,11 @@ struct sidch_job {
     const struct sid_plan *plan;
     int goes_on;        /* there is no exec: the process goes on in its program */
     int is_own_process; /* nobody has made it for this plan, so it must not end with it */
-    const char *paths; /* candidates for execve, NUL-separated */
+    const char *paths;  /* candidates for execve, NUL-separated */
     int path_count;
     const char *const *argv;
     const char *const *envp;
-    int *scratch;              /* move_count ints: where each source has been lifted to */
+    int *scratch;                /* move_count ints: where each source has been lifted to */
     uint64_t parent_mask;        /* the caller's signal mask before all were blocked */
     int handlers_reset;          /* the kernel has reset caught signals already */
     int in_cgroup;               /* the kernel has put the child there already */
@@ -116,7 +116,8 @@ struct sidch_robust_head {
     void *pending;
 };
 int sidch_os_tell_of_exec(struct sidch_page *, struct sidch_robust_head *);
-/* Resets caught signals (where there is an exec to come) and those of default_signals to SIG_DFL, sets those of ignore_signals to SIG_IGN. */
+/* Resets caught signals (where there is an exec to come) and those of default_signals to SIG_DFL, sets those of
+ * ignore_signals to SIG_IGN. */
 int sidch_os_dispositions(struct sidch_state *);
 /* From here to exec a stop signal is noted (sidch_note_stop) and stops nobody. */
 int sidch_os_catch_stops(struct sidch_state *);

@@ -16,14 +16,14 @@ int sidch_extra_groups(struct sidch_state *state)
 int sidch_group(struct sidch_state *state)
 {
     if (state->plan->sets_group && state->job->ids->set_group(state->plan->group) < 0)
-        return sidch_fail(state, SID_CALL_SETRESGID, 0);
+        return sidch_fail(state, SID_CALL_SETRESGID, (int)state->plan->group);
     return 0;
 }
 
 int sidch_user(struct sidch_state *state)
 {
     if (state->plan->sets_user && state->job->ids->set_user(state->plan->user) < 0)
-        return sidch_fail(state, SID_CALL_SETRESUID, 0);
+        return sidch_fail(state, SID_CALL_SETRESUID, (int)state->plan->user);
     return 0;
 }
 

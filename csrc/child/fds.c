@@ -31,9 +31,8 @@ int sidch_is_kept(const struct sidch_state *state, int fd)
 {
     const struct sidch_job *job = state->job;
 
-    return sidch_is_target(state->plan, fd) ||
-           (job->goes_on &&
-            (fd == state->cwd_fd || fd == job->report_fd || fd == job->parent_pidfd || fd == job->cgroup_fd));
+    return sidch_is_target(state->plan, fd) || (job->goes_on && (fd == state->cwd_fd || fd == job->report_fd ||
+                                                                 fd == job->parent_pidfd || fd == job->cgroup_fd));
 }
 
 /* A close-on-exec copy of `fd` at a number that no move wants. */
@@ -219,6 +218,7 @@ void sidch_close_own(struct sidch_state *state)
     if (state->oom_score_fd >= 0)
         close(state->oom_score_fd);
     if (state->cwd_fd >= 3 && !sidch_is_target(plan, state->cwd_fd) &&
-        (state->cwd_fd != plan->cwd_fd || plan->close_fds)) /* lifted, or the caller's and to be closed like all others */
+        (state->cwd_fd != plan->cwd_fd ||
+         plan->close_fds)) /* lifted, or the caller's and to be closed like all others */
         close(state->cwd_fd);
 }

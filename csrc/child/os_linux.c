@@ -224,7 +224,8 @@ const struct sidch_ids sidch_os_ids = {set_groups, set_group, set_user};
 
 /*
  * A robust futex: whoever held it is gone, says the kernel, when the address space that its list is in goes, by exec or
- * by the end. Nobody else can hold it, so unlike a pipe's end it tells even while strangers have copies. set_robust_list(2)
+ * by the end. Nobody else can hold it, so unlike a pipe's end it tells even while strangers have copies.
+ * set_robust_list(2)
  */
 int sidch_os_tell_of_exec(struct sidch_page *page, struct sidch_robust_head *head)
 {

@@ -66,7 +66,7 @@ int sidch_foreground(struct sidch_state *state)
 
 /*
  * Dispatching the fds may have put another file at the terminal's number. The call is refused then, and /dev/tty is the
- * controlling terminal. The child is at its end, so it gives up a file to have a number for that one.
+ * controlling terminal. A child at its end gives up a file to have a number for that one.
  */
 void sidch_return_foreground(struct sidch_state *state)
 {
@@ -76,8 +76,13 @@ void sidch_return_foreground(struct sidch_state *state)
         return;
     if (tcsetpgrp(state->plan->foreground_tty, state->old_foreground) == 0)
         return;
-    close(STDIN_FILENO);
     fd = open_ctty();
-    if (fd >= 0)
-        tcsetpgrp(fd, state->old_foreground);
+    if (fd < 0 && !state->job->is_own_process) {
+        close(STDIN_FILENO);
+        fd = open_ctty();
+    }
+    if (fd < 0)
+        return;
+    tcsetpgrp(fd, state->old_foreground);
+    close(fd);
 }

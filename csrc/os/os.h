@@ -56,8 +56,8 @@ int sidos_wait(int pid, int pidfd, int options, struct sidos_ended *ended);
 void sidos_await_word(uint32_t *word, uint32_t value, int milliseconds);
 /* Whether /proc is there and numbers processes as we do. */
 int sidos_proc_is_ours(void);
-/* Whether `pid` has no longer `fd` open on the pipe that `pipe_fd` is an end of: it has executed its program. `is_like_us`:
-   until then we may look into it. */
+/* Whether `pid` has no longer `fd` open on the pipe that `pipe_fd` is an end of: it has executed its program.
+   `is_like_us`: until then we may look into it. */
 int sidos_has_executed(int pid, int fd, int pipe_fd, int is_like_us);
 
 #endif

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import _signal  # the built-in half of `signal`, which takes long to import
+# The built-in half of `signal`, which takes long to import.
+import _signal  # type: ignore[import-not-found]
 
 from ._calls import as_int
 from ._failure import failure
@@ -102,5 +103,5 @@ def tell_python(handlers: tuple[tuple[int, Any], ...]) -> None:
     for number, handler in handlers:
         try:
             _signal.signal(number, handler)
-        except ValueError:
-            return
+        except (ValueError, OSError):  # another thread; a signal that Python does not know
+            continue

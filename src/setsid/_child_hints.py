@@ -9,6 +9,7 @@ import errno as codes
 import os
 import resource
 
+from ._fields import NO_LIMIT
 from ._hints import ctty_taken, group_elsewhere, terminal
 from ._native import lib
 
@@ -72,7 +73,7 @@ def _child_fd(errno: int, _: ChildFacts, fd: int) -> str | None:
 
 
 def _child_cwd(errno: int, facts: ChildFacts, _: int) -> str | None:
-    if errno != codes.ENOENT or facts.cwd is None or not os.path.islink(facts.cwd):
+    if errno != codes.ENOENT or facts.cwd is None or facts.setup.chroot is not None or not os.path.islink(facts.cwd):
         return None
     target = os.readlink(facts.cwd)
     if os.path.lexists(os.path.join(os.path.dirname(facts.cwd), target)):
@@ -82,7 +83,9 @@ def _child_cwd(errno: int, facts: ChildFacts, _: int) -> str | None:
 
 def _execve(errno: int, facts: ChildFacts, detail: int) -> str | None:
     hint = _EXEC_HINTS.get(errno)
-    return hint(facts, facts.candidates()[detail]) if hint else None
+    if hint is None or (facts.setup.chroot is not None and errno in _OF_A_PATH):  # which is another file there
+        return None
+    return hint(facts, facts.candidates()[detail])
 
 
 def _no_program(facts: ChildFacts, path: bytes) -> str | None:
@@ -142,11 +145,103 @@ def _too_big(facts: ChildFacts, _: bytes) -> str | None:
     return f"arguments take {size} bytes, the environment {env_size}, the longest string {longest}"
 
 
+def _too_many(*_: object) -> str:
+    return "the user that it runs as has more processes than its RLIMIT_NPROC allows"
+
+
+_OF_A_PATH = (codes.ENOENT, codes.EACCES, codes.ENOEXEC)
 _EXEC_HINTS: dict[int, Callable[[ChildFacts, bytes], str | None]] = {
     codes.ENOENT: _no_program,
     codes.EACCES: _denied,
     codes.ENOEXEC: _no_format,
     codes.E2BIG: _too_big,
+    codes.EAGAIN: _too_many,  # execve(2): after a change of the user, and for no other reason
+}
+
+
+def _lacks(capability: str) -> bool:
+    with open("/proc/thread-self/status") as file:
+        effective = next(int(line.split()[1], 16) for line in file if line.startswith("CapEff:"))
+    return not effective >> _CAPABILITIES[capability] & 1
+
+
+def _needs(capability: str) -> Callable[[int, ChildFacts, int], str | None]:
+    """The hint of a call that is refused without a capability."""
+
+    def hint(errno: int, _: ChildFacts, __: int) -> str | None:
+        return f"the caller lacks {capability}" if errno in (codes.EPERM, codes.EACCES) and _lacks(capability) else None
+
+    return hint
+
+
+def _set_id(kind: str) -> Callable[[int, ChildFacts, int], str | None]:
+    """The hint of setresuid ("uid") or setresgid ("gid")."""
+    refused = _needs(f"CAP_SET{kind.upper()}")
+
+    def hint(errno: int, facts: ChildFacts, number: int) -> str | None:
+        if errno != codes.EINVAL:
+            return refused(errno, facts, number)
+        with open(f"/proc/self/{kind}_map") as file:
+            ranges = [tuple(map(int, line.split())) for line in file]
+        number &= 2**32 - 1
+        if any(first <= number < first + count for first, _, count in ranges):
+            return None
+        return f"the caller's user namespace has no {kind} {number}"
+
+    return hint
+
+
+def _setrlimit(errno: int, facts: ChildFacts, number: int) -> str | None:
+    names = {getattr(resource, name): name for name in dir(resource) if name.startswith("RLIMIT_")}
+    name = names.get(number, f"resource {number}")
+    if errno == codes.EINVAL:
+        return None if number in names else f"there is no {name}"
+    hard, asked = resource.getrlimit(number)[1], (facts.setup.rlimits or {})[number][1]
+    if errno != codes.EPERM or asked & NO_LIMIT <= hard & NO_LIMIT or not _lacks("CAP_SYS_RESOURCE"):
+        return None
+    return f"the hard limit of {name} is {hard}, and the caller lacks CAP_SYS_RESOURCE to raise it"
+
+
+def _affinity(errno: int, facts: ChildFacts, _: int) -> str | None:
+    with open("/sys/devices/system/cpu/online") as file:
+        text = file.read().strip()
+    online: set[int] = set()
+    for part in text.split(","):
+        first, _dash, last = part.partition("-")
+        online.update(range(int(first), int(last or first) + 1))
+    if errno != codes.EINVAL or online & (facts.setup.cpu_affinity or set()):
+        return None
+    return f"none of these CPUs is online: {text} are"
+
+
+def _cgroup(errno: int, facts: ChildFacts, _: int) -> str | None:
+    cgroup = facts.setup.cgroup
+    if cgroup is None:
+        return None
+    directory = f"/proc/self/fd/{cgroup}" if isinstance(cgroup, int) else os.fsdecode(cgroup)
+    shown = os.path.realpath(directory) if isinstance(cgroup, int) else directory
+    if errno == codes.ENOENT and os.path.isdir(directory):
+        procs = os.path.join(directory, "cgroup.procs")
+        return None if os.path.exists(procs) else f"{shown} is no cgroup: it has no cgroup.procs"
+    if errno != codes.EBUSY:
+        return None
+    with open(os.path.join(directory, "cgroup.subtree_control")) as file:
+        controllers = file.read().strip()
+    return f"{shown} hands {controllers} on to its children, so no process may be in it itself" if controllers else None
+
+
+def _write(errno: int, facts: ChildFacts, detail: int) -> str | None:
+    if facts.setup.cgroup is None:  # else it may have been cgroup.procs
+        return _needs("CAP_SYS_RESOURCE")(errno, facts, detail)
+    return _cgroup(errno, facts, detail)
+
+
+_CAPABILITIES = {
+    "CAP_SETGID": 6,
+    "CAP_SETUID": 7,
+    "CAP_SYS_CHROOT": 18,
+    "CAP_SYS_NICE": 23,
+    "CAP_SYS_RESOURCE": 24,
 }
 
 _CHILD_HINTS: dict[str, Callable[[int, ChildFacts, int], str | None]] = {
@@ -158,4 +253,13 @@ _CHILD_HINTS: dict[str, Callable[[int, ChildFacts, int], str | None]] = {
     "fcntl": _child_fd,
     "chdir": _child_cwd,
     "execve": _execve,
+    "open": _cgroup,
+    "write": _write,
+    "setrlimit": _setrlimit,
+    "setpriority": _needs("CAP_SYS_NICE"),
+    "sched_setaffinity": _affinity,
+    "chroot": _needs("CAP_SYS_CHROOT"),
+    "setgroups": _needs("CAP_SETGID"),
+    "setresgid": _set_id("gid"),
+    "setresuid": _set_id("uid"),
 }

@@ -12,12 +12,8 @@ if TYPE_CHECKING:
 
 
 def are_looked_up(setup: ChildSetup) -> bool:
-    """Whether what the databases say today is part of the plan."""
-    if isinstance(setup.user, str) or isinstance(setup.group, str):
-        return True
-    if setup.user is not None and (setup.group is None or setup.extra_groups is None):
-        return True
-    return any(isinstance(group, str) for group in setup.extra_groups or ())
+    """Whether the numbers depend on what the databases say, or on the groups that this process has, at the time."""
+    return setup.user is not None or setup.extra_groups is not None or isinstance(setup.group, str)
 
 
 def look_up(setup: ChildSetup) -> tuple[int | None, int | None, list[int] | None]:

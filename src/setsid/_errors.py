@@ -145,7 +145,7 @@ def error(result: int, call: str, *facts: object, filename: str | bytes | None =
 
 
 def child_error(report: _Report, facts: tuple[object, ...], filename: str | bytes | None) -> SystemCallError:
-    """The exception for the report of a child, or of the attempt to make one; `facts` are for `_child_hints.ChildFacts`."""
+    """The exception for the report of a child, or of the attempt to make one; `facts` are for _child_hints."""
     call = CALLS[report.call]
     hint = _hint("child_hint", report.error, call, report.detail, *facts)
     return SystemCallError(report.error, call, stage=_stage(report.stage), hint=hint, filename=filename)

@@ -74,10 +74,19 @@ def _int(name: str, number: Any, low: int, high: int) -> int:
     return int(number)
 
 
+def _check_text(name: str, text: str | bytes) -> None:
+    """Whether it can be an argument of a system call."""
+    try:
+        encoded = os.fsencode(text)
+    except UnicodeEncodeError as error:
+        raise ValueError(f"{name}: {text!r} can't be encoded: {error.reason}") from None
+    if b"\0" in encoded:
+        raise ValueError(f"{name}: embedded null byte")
+
+
 def _path(name: str, path: Any) -> Any:
     path = os.fspath(path)
-    if (b"\0" if isinstance(path, bytes) else "\0") in path:
-        raise ValueError(f"{name}: embedded null byte")
+    _check_text(name, path)
     return path
 
 
@@ -106,7 +115,7 @@ def _process_group(name: str, group: Any) -> Any:
     if isinstance(group, bool) or not isinstance(group, int):
         raise TypeError(f"{name} must be NEW_SESSION, INHERIT or a number, not {type(group).__name__}")
     _range(name, group, 0, INT_MAX)
-    return group
+    return int(group)
 
 
 def _pass_fds(name: str, fds: Any) -> Any:
@@ -128,7 +137,7 @@ def _directory(name: str, path: Any) -> Any:
         raise TypeError(f"{name} must be a path or a directory's file descriptor, not {type(path).__name__}")
     if isinstance(path, int):
         _range(name, path, 0, INT_MAX)
-        return path
+        return int(path)
     return _path(name, path)
 
 
@@ -143,7 +152,7 @@ def _umask(name: str, mask: Any) -> int:
         raise TypeError(f"{name} must be an int, not {type(mask).__name__}")
     if not 0 <= mask <= 0o777:
         raise ValueError(f"{name} must be between 0 and 0o777, not {mask:#o}")
-    return mask
+    return int(mask)
 
 
 def _signals(name: str, signals: Any) -> Any:
@@ -172,6 +181,7 @@ def _id(name: str, who: Any) -> Any:
     if isinstance(who, str):
         if not who or "\0" in who:
             raise ValueError(f"{name}: {who!r} is no name")
+        _check_text(name, who)
         return who
     if isinstance(who, bool) or not isinstance(who, int):
         raise TypeError(f"{name} must be a name or a number, not {type(who).__name__}")

@@ -8,7 +8,7 @@ import sys
 from ._apply import handlers_of, tell_python
 from ._errors import SystemCallError
 from ._failure import failure
-from ._marshal import FORK, Plan, marshal
+from ._marshal import FORK, marshal
 from ._native import ffi, lib
 from ._process import Process, dropped, reap_dropped
 from ._setup import ChildSetup
@@ -19,9 +19,13 @@ if TYPE_CHECKING:
 
     from typing_extensions import Unpack
 
+    from ._marshal import Plan
+    from ._native import _Child
     from ._types import SetupFields
 
 _DEFAULT = ChildSetup()
+_in_child = lib.sid_fork_child
+_in_parent = lib.sid_fork_parent
 
 
 def fork(setup: ChildSetup | None = None, **changes: Unpack[SetupFields]) -> Process | None:
@@ -39,10 +43,10 @@ def fork(setup: ChildSetup | None = None, **changes: Unpack[SetupFields]) -> Pro
     auditing events `setsid.fork` and `os.fork`. fork(2)
     """
     if setup is None:
-        setup = ChildSetup(**changes) if changes else _DEFAULT
+        setup = _DEFAULT
     elif not isinstance(setup, ChildSetup):
         raise TypeError(f"setup must be a ChildSetup, not {type(setup).__name__}")
-    elif changes:
+    if changes:
         setup = setup.replace(**changes)
     sys.audit("setsid.fork")
     plan = marshal(setup, FORK)
@@ -50,39 +54,46 @@ def fork(setup: ChildSetup | None = None, **changes: Unpack[SetupFields]) -> Pro
         reap_dropped()
     child = ffi.new("struct sid_child *")
     process = Process(child, ())
-    return process if _fork(setup, plan, child) else None
-
-
-def _fork(setup: ChildSetup, plan: Plan, child: Any) -> int:
-    """The child's pid; 0 in the child."""
     state = ffi.new("struct sid_fork *", {"ends": (-1, -1)})
-    owner, pid = os.getpid(), -1
+    handlers = handlers_of(setup)
+    # All that is needed later is at hand before: every page that one of the two processes writes, and be it a reference
+    # count, is copied.
+    struct, scratch, owner, in_child, in_parent = plan.struct, plan.scratch, os.getpid(), _in_child, _in_parent
+    pid = -1
     try:
         # All signals are blocked from here to the call that follows the fork, but a handler may be due already, or be
         # caused by a signal that another thread has got.
-        if lib.sid_fork_prepare(plan.struct, state, child) == 0:
+        if lib.sid_fork_prepare(struct, state, child) == 0:
             pid = 0
             pid = os.fork()
             if pid == 0:
-                lib.sid_fork_child(plan.struct, plan.scratch, state)
-            else:
-                lib.sid_fork_parent(plan.struct, state, pid, child)
+                in_child(struct, scratch, state)
+                tell_python(handlers)
+                return None
+            if in_parent(struct, state, pid, child) == 0:
+                return process
     except BaseException as error:
-        if state.ends[1] >= 0:  # neither of the two has been called
-            if os.getpid() != owner:
-                os._exit(127)
-            lib.sid_fork_abandon(state, -1 if isinstance(error, OSError) else pid)
-        if isinstance(error, OSError):
-            raise SystemCallError(error.errno or 0, "fork") from None
+        _abandon(state, owner, pid)
+        if isinstance(error, OSError) and error.errno and _is_raised_here(error):  # else by a handler or a hook
+            raise SystemCallError(error.errno, "fork") from None
         raise
-    if child.report.error:
-        raise _error(setup, plan, child)
-    if pid == 0:
-        tell_python(handlers_of(setup))
-    return pid
+    raise _error(setup, plan, child)
 
 
-def _error(setup: ChildSetup, plan: Plan, child: Any) -> Exception:
+def _abandon(state: Any, owner: int, pid: int) -> None:
+    """Something has come in between."""
+    if state.ends[1] < 0:  # the child's set-up is over
+        return
+    if os.getpid() != owner:
+        os._exit(127)
+    lib.sid_fork_abandon(state, pid)
+
+
+def _is_raised_here(error: BaseException) -> bool:
+    return error.__traceback__ is not None and error.__traceback__.tb_next is None
+
+
+def _error(setup: ChildSetup, plan: Plan, child: _Child) -> Exception:
     if child.report.call != lib.SID_CALL_FORK:
         return failure(child.report, setup, plan)
     status = child.returncode

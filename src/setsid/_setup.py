@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from ._fields import CHECKS, DEVNULL, INHERIT, NEW_SESSION, STDOUT, Inherit, NewSession
+from ._fields import CHECKS, DEVNULL, NEW_SESSION, STDOUT, Inherit, NewSession
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,9 +19,7 @@ if TYPE_CHECKING:
 FIELDS = tuple(CHECKS)
 _FD_FIELDS = ("ctty", "foreground_tty", "stdin", "stdout", "stderr")
 _STREAMS = ("stdin", "stdout", "stderr")
-_LINUX_ONLY = {
-    *("steal_ctty", "cpu_affinity", "oom_score_adj", "cgroup", "parent_death_signal", "no_new_privileges")
-}
+_LINUX_ONLY = {*("steal_ctty", "cpu_affinity", "oom_score_adj", "cgroup", "parent_death_signal", "no_new_privileges")}
 _set = object.__setattr__
 
 
@@ -162,8 +160,8 @@ class ChildSetup:
 
     @property
     def apply(self) -> Apply:
-        """`apply(*, parent_pid=None)`: carry the plan out in this process, for the child of a fork server, which goes on
-        in its program. See `Apply`.
+        """`apply(*, parent_pid=None)`: carry the plan out in this process, which goes on in its program, as a child of
+        a fork server does. See `Apply`.
         """
         from ._apply import Apply
 

@@ -14,6 +14,7 @@ from ._setup import ChildSetup
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
     from typing_extensions import Unpack
 
     from ._types import Environment, SetupFields, StrOrBytesPath
