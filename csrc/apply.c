@@ -66,12 +66,11 @@ int sid_apply(const struct sid_plan *plan, int *scratch, int parent_pid, struct 
         return SID_APPLY_OTHER_THREAD;
     if (result < 0 || (result = sidh_open_cgroup(&job, report)) < 0)
         return result;
-    sidos_block(&was);
+    sidos_block_all_but_libcs(&was);
     job.parent_mask = was.mask;
     result = sidch_go_on(&job);
     if (result == 0 && !plan->inherit_mask)
         was.mask = plan->signal_mask;
     sidos_unblock(&was);
-    sidh_close_job(&job);
     return result;
 }

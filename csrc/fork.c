@@ -4,6 +4,7 @@
  * Python makes the child, so that its own state is put in order as by os.fork, between sid_fork_prepare and the two
  * functions for the two processes. All signals are blocked meanwhile: no handler runs in a child that is half set up.
  */
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/wait.h>
@@ -11,33 +12,39 @@
 
 #include "making.h"
 
-enum { LOOK_EVERY = 10 /* milliseconds */ };
+enum { LOOK_EVERY = 10, GIVE_UP_AFTER = 5000 }; /* milliseconds */
 
-static struct sidch_job job_of(const struct sid_plan *plan, const struct sid_fork *fork)
+static void close_one(int *fd)
 {
-    return (struct sidch_job){.plan = plan,
-                              .goes_on = 1,
-                              .parent_mask = fork->mask,
-                              .cgroup_fd = fork->cgroup_fd,
-                              .ids = &sidch_os_ids,
-                              .parent_pid = fork->owner,
-                              .parent_pidfd = fork->parent_pidfd,
-                              .report_fd = fork->ends[1]};
+    if (*fd >= 0)
+        close(*fd);
+    *fd = -1;
 }
 
-static void close_files(struct sid_fork *fork, const struct sidch_job *job)
+static void close_files(struct sid_fork *fork)
 {
-    if (fork->ends[0] >= 0)
-        close(fork->ends[0]);
-    if (fork->ends[1] >= 0)
-        close(fork->ends[1]);
-    fork->ends[0] = fork->ends[1] = -1;
-    sidh_close_job(job);
+    close_one(&fork->ends[0]);
+    close_one(&fork->ends[1]);
+    close_one(&fork->leave[0]);
+    close_one(&fork->leave[1]);
+    close_one(&fork->cgroup_fd);
+    close_one(&fork->parent_pidfd);
 }
 
 static void unblock(const struct sid_fork *fork, uint64_t mask)
 {
     sidos_unblock(&(struct sidos_blocked){.mask = mask, .cancellation = fork->cancellation});
+}
+
+static int open_pipes(const struct sid_plan *plan, struct sid_fork *fork)
+{
+    int result = sidh_open_pipe(plan, fork->ends);
+
+    if (result < 0)
+        fork->ends[0] = fork->ends[1] = -1;
+    else if (pipe2(fork->leave, O_CLOEXEC) < 0)
+        result = -errno;
+    return result;
 }
 
 int sid_fork_prepare(const struct sid_plan *plan, struct sid_fork *fork, struct sid_child *child)
@@ -48,15 +55,17 @@ int sid_fork_prepare(const struct sid_plan *plan, struct sid_fork *fork, struct 
 
     if (result < 0)
         return result;
-    if ((result = sidh_open_pipe(plan, fork->ends)) < 0) {
-        fork->ends[0] = fork->ends[1] = -1;
-        sidh_close_job(&job);
+    *fork = (struct sid_fork){.owner = getpid(),
+                              .ends = {-1, -1},
+                              .leave = {-1, -1},
+                              .cgroup_fd = job.cgroup_fd,
+                              .parent_pidfd = job.parent_pidfd,
+                              .foreground = plan->foreground_tty < 0 ? -1 : sid_tcgetpgrp(plan->foreground_tty)};
+    if ((result = open_pipes(plan, fork)) < 0) {
+        close_files(fork);
         return sidh_failed(&child->report, SID_STAGE_NONE, SID_CALL_PIPE, result);
     }
-    fork->owner = getpid();
-    fork->cgroup_fd = job.cgroup_fd;
-    fork->parent_pidfd = job.parent_pidfd;
-    sidos_block(&was);
+    sidos_block_all_but_libcs(&was);
     fork->mask = was.mask;
     fork->cancellation = was.cancellation;
     return 0;
@@ -64,13 +73,23 @@ int sid_fork_prepare(const struct sid_plan *plan, struct sid_fork *fork, struct 
 
 int sid_fork_child(const struct sid_plan *plan, int *scratch, struct sid_fork *fork)
 {
-    struct sidch_job job = job_of(plan, fork);
+    const struct sidch_job job = {.plan = plan,
+                                  .goes_on = 1,
+                                  .scratch = scratch,
+                                  .parent_mask = fork->mask,
+                                  .cgroup_fd = fork->cgroup_fd,
+                                  .ids = &sidch_os_ids,
+                                  .parent_pid = fork->owner,
+                                  .parent_pidfd = fork->parent_pidfd,
+                                  .report_fd = fork->ends[1]};
 
-    close(fork->ends[0]);
-    fork->ends[0] = -1;
-    job.scratch = scratch;
+    close_one(&fork->ends[0]);
+    close_one(&fork->leave[1]);
+    sidch_await_leave(fork->leave[0], fork->ends[1], fork->owner);
+    close_one(&fork->leave[0]);
     sidch_go_on(&job);
-    close_files(fork, &job);
+    fork->cgroup_fd = fork->parent_pidfd = -1; /* closed by then */
+    close_files(fork);
     unblock(fork, plan->inherit_mask ? fork->mask : plan->signal_mask);
     return 0;
 }
@@ -83,7 +102,7 @@ static int is_done(int fd, struct sid_child *child)
 
     for (;;) {
         struct pollfd wait[] = {{.fd = fd, .events = POLLIN}, {.fd = child->pidfd, .events = POLLIN}};
-        poll(wait, child->pidfd < 0 ? 1 : 2, over ? 0 : LOOK_EVERY); /* no signal comes: all are blocked */
+        poll(wait, child->pidfd < 0 ? 1 : 2, over ? 0 : LOOK_EVERY);
         if (wait[0].revents) {
             if (sidh_read_record(fd, &child->report) <= 0 || child->report.error)
                 return 0;
@@ -97,61 +116,74 @@ static int is_done(int fd, struct sid_child *child)
     }
 }
 
-/* What ended a child that has reported nothing: its status, taken. */
+/* The child that has ended can't give the terminal back. All signals are blocked, SIGTTOU too. */
+static void return_foreground(const struct sid_plan *plan, const struct sid_fork *fork, int pid)
+{
+    int group = plan->process_group > 0 ? plan->process_group : pid;
+
+    if (fork->foreground > 0 && sid_tcgetpgrp(plan->foreground_tty) == group)
+        sid_tcsetpgrp(plan->foreground_tty, fork->foreground);
+}
+
+/* A child that has reported nothing has been ended by a signal, or by a hook of its own: at the latest now. */
 static int ended_early(struct sid_child *child)
 {
     struct sidos_ended ended = {0};
+    int status;
 
+    if (child->pidfd >= 0)
+        sidos_signal_pidfd(child->pidfd, SIGKILL);
     while (sidos_wait(child->pid, child->pidfd, WEXITED, &ended) == -EINTR)
         ;
+    if (ended.code)
+        sidh_record(child, ended.code, ended.status);
+    else if (sidos_status_of_reaped(child->pidfd, &status) == 0)
+        sidh_record_status(child, status);
     if (child->pidfd >= 0)
         close(child->pidfd);
     child->pidfd = SID_PIDFD_CLOSED;
-    child->returncode = ended.code == CLD_EXITED ? ended.status : -ended.status;
     return sidh_failed(&child->report, SID_STAGE_NONE, SID_CALL_FORK, -ECHILD);
+}
+
+/* Into an empty pipe of which we have both ends: it is neither full nor broken. */
+static void say(const struct sid_fork *fork, char word)
+{
+    while (write(fork->leave[1], &word, 1) < 0 && errno == EINTR)
+        ;
 }
 
 int sid_fork_parent(const struct sid_plan *plan, struct sid_fork *fork, int pid, struct sid_child *child)
 {
-    struct sidch_job job = job_of(plan, fork);
-    int done;
+    int result = 0;
 
+    say(fork, SIDCH_GO_ON);
+    close_one(&fork->ends[1]);
     sidh_adopt(child, pid, -1);
-    close(fork->ends[1]);
-    fork->ends[1] = -1;
-    done = is_done(fork->ends[0], child);
-    close_files(fork, &job);
+    if (!is_done(fork->ends[0], child) && !child->report.error) {
+        result = ended_early(child);
+        return_foreground(plan, fork, pid);
+    }
+    close_files(fork);
     unblock(fork, fork->mask);
-    if (!done && !child->report.error)
-        return ended_early(child);
+    if (result < 0)
+        return result;
     child->report.stops &= ~SID_STOPS_DONE;
     return sidh_settle(plan, child);
 }
 
-/* One that is not our child is not touched. */
-static void end_child(int pid)
-{
-    struct sidos_ended ended;
-
-    if (pid <= 0 || sidos_wait(pid, -1, WEXITED | WNOHANG | WNOWAIT, &ended) < 0)
-        return;
-    kill(pid, SIGKILL);
-    while (sidos_wait(pid, -1, WEXITED, &ended) == -EINTR)
-        ;
-}
-
 int sid_fork_abandon(struct sid_fork *fork, int pid)
 {
-    struct sidch_job job = {.cgroup_fd = fork->cgroup_fd, .parent_pidfd = fork->parent_pidfd};
-    struct sid_report report = {0};
     struct pollfd wait = {.fd = fork->ends[0], .events = POLLIN};
+    struct sid_report report = {0};
+    struct sidos_ended ended;
 
-    close(fork->ends[1]);
-    fork->ends[1] = -1;
-    if (pid == 0 && poll(&wait, 1, 5000) > 0 && sidh_read_record(fork->ends[0], &report) > 0)
+    say(fork, SIDCH_END);
+    close_one(&fork->ends[1]);
+    if (pid == 0 && poll(&wait, 1, GIVE_UP_AFTER) > 0 && sidh_read_record(fork->ends[0], &report) > 0)
         pid = report.pid; /* as it numbers itself, which in a pid namespace of its own is not as we do */
-    end_child(pid);
-    close_files(fork, &job);
+    while (pid > 0 && sidos_wait(pid, -1, WEXITED, &ended) == -EINTR)
+        ;
+    close_files(fork);
     unblock(fork, fork->mask);
     return 0;
 }

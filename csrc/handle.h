@@ -28,6 +28,7 @@ void sidh_unlock(struct sid_child *child);
 
 /* Notes how the child has ended. */
 void sidh_record(struct sid_child *child, int code, int status);
+void sidh_record_status(struct sid_child *child, int status);
 /* What waitid tells, without taking it. */
 int sidh_look(const struct sid_child *child, int options, struct sidos_ended *ended);
 /* Under the lock: 1 ended and, unless it has to stay, reaped; 0 still runs; -ECHILD: nobody knows how it ended. */

@@ -22,6 +22,15 @@ int sidh_out_of_the_way(const struct sid_plan *plan, int *fd)
     return 0;
 }
 
+/* Anywhere else "cgroup.procs" could be any file. */
+static int check_cgroup(const struct sidch_job *job, struct sid_report *report)
+{
+    int fd = job->cgroup_fd >= 0 ? job->cgroup_fd : job->plan->cgroup_fd;
+    int result = fd < 0 ? 0 : sidos_check_cgroup(fd);
+
+    return result < 0 ? sidh_failed(report, SID_STAGE_CGROUP, SID_CALL_FSTATFS, result) : 0;
+}
+
 int sidh_open_cgroup(struct sidch_job *job, struct sid_report *report)
 {
     int result = 0;
@@ -31,10 +40,13 @@ int sidh_open_cgroup(struct sidch_job *job, struct sid_report *report)
         result = job->cgroup_fd = sidos_open_directory(job->plan->cgroup);
     if (job->cgroup_fd >= 0)
         result = sidh_out_of_the_way(job->plan, &job->cgroup_fd);
-    if (result == 0)
-        return 0;
-    sidh_close_job(job);
-    return sidh_failed(report, SID_STAGE_CGROUP, SID_CALL_OPEN, result);
+    if (result < 0)
+        sidh_failed(report, SID_STAGE_CGROUP, SID_CALL_OPEN, result);
+    else
+        result = check_cgroup(job, report);
+    if (result < 0)
+        sidh_close_job(job);
+    return result;
 }
 
 /* Without pidfds there is still getppid, which is enough but for a child in a new pid namespace. */

@@ -18,7 +18,7 @@ void sidh_record(struct sid_child *child, int code, int status)
     __atomic_store_n(&child->ended, 1, __ATOMIC_RELEASE);
 }
 
-static void record_status(struct sid_child *child, int status)
+void sidh_record_status(struct sid_child *child, int status)
 {
     if (WIFEXITED(status))
         sidh_record(child, CLD_EXITED, WEXITSTATUS(status));
@@ -41,7 +41,7 @@ static int reaped_elsewhere(struct sid_child *child)
     if (!sidh_is_set(&child->ended)) {
         if (child->owner != getpid() || sidos_status_of_reaped(child->pidfd, &status) < 0)
             return -ECHILD;
-        record_status(child, status);
+        sidh_record_status(child, status);
     }
     mark_reaped(child);
     return 1;
@@ -51,7 +51,7 @@ int sid_reaped_elsewhere(struct sid_child *child, int status)
 {
     sidh_lock(child);
     if (!sidh_is_set(&child->ended))
-        record_status(child, status);
+        sidh_record_status(child, status);
     if (!sidh_is_set(&child->reaped))
         mark_reaped(child);
     sidh_unlock(child);

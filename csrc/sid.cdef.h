@@ -69,7 +69,8 @@ enum sid_call {
     SID_CALL_GETPPID,
     SID_CALL_PTHREAD_CREATE,
     SID_CALL_PIDFD_OPEN,
-    SID_CALL_SET_ROBUST_LIST
+    SID_CALL_SET_ROBUST_LIST,
+    SID_CALL_FSTATFS
 };
 
 /* Special values of sid_plan.process_group; any other is a group to join or, with 0, to lead. */
@@ -255,8 +256,10 @@ int sid_apply(const struct sid_plan *plan, int *scratch, int parent_pid, struct 
 
 /* What sid_fork_prepare opens and changes for a fork. */
 struct sid_fork {
-    int owner;   /* the parent */
-    int ends[2]; /* of the report's pipe */
+    int owner;      /* the parent */
+    int ends[2];    /* of the report's pipe */
+    int leave[2];   /* of the pipe in which the parent gives the child leave to go on */
+    int foreground; /* the group that had plan->foreground_tty, or -errno */
     int cgroup_fd;
     int parent_pidfd;
     int cancellation;

@@ -81,8 +81,10 @@ static int start_child(struct sidch_job *job, int way, struct sidos_start *start
 {
     int pid;
 
-    if (start->by_clone3)
-        start->cgroup_fd = job->cgroup_fd >= 0 ? job->cgroup_fd : job->plan->cgroup_fd;
+    start->cgroup_fd = job->cgroup_fd >= 0 ? job->cgroup_fd : job->plan->cgroup_fd;
+    /* A clone3 that fails for the cgroup's sake has been the init of a new pid namespace all the same, and ended it. */
+    if (start->cgroup_fd >= 0 && (!start->by_clone3 || sidos_next_child_is_init()))
+        start->cgroup_fd = -1;
     pid = start_once(job, way, start, call);
     /* A kernel that can't (before 5.7), or a cgroup that won't: the child itself finds out which. */
     if (pid < 0 && start->cgroup_fd >= 0 && pid != -EAGAIN && pid != -ENOMEM) {
@@ -93,7 +95,6 @@ static int start_child(struct sidch_job *job, int way, struct sidos_start *start
     if ((pid == -ENOSYS || pid == -EPERM) && start->by_clone3 && !forced_way && *call == SID_CALL_CLONE3) {
         __atomic_store_n(&known_way, SID_WAY_CLONE, __ATOMIC_RELAXED);
         start->by_clone3 = 0;
-        start->cgroup_fd = -1;
         pid = start_once(job, way, start, call);
     }
     return pid;

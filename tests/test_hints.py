@@ -245,7 +245,7 @@ def test_a_terminal_is_said_to_be_a_sessions_only_if_no_other_can_be_meant(
 ) -> None:
     """The terminals of two mounts of devpts bear the same numbers in /proc."""
     device = _procfs.device(terminal[1])
-    no_facts: tuple[Any, ...] = (setsid.ChildSetup(), 0, b"", b"", {})
+    no_facts: tuple[Any, ...] = (setsid.ChildSetup(), False, 0, b"", b"", {})
 
     def hint(*processes: tuple[int, int]) -> str | None:
         stats = [(pid, SimpleNamespace(sid=sid, tty=device)) for pid, sid in processes]

@@ -99,7 +99,7 @@ check(Stage.CHROOT, "chroot", errno.ENOENT, FileNotFoundError, chroot="/nowhere/
 check(Stage.CGROUP, "open", errno.ENOENT, FileNotFoundError, cgroup="/nowhere/at/all", repetitions=200, **IN_FRONT)
 """,
     "a cgroup that is none": """
-check(Stage.CGROUP, "open", errno.ENOENT, FileNotFoundError, cgroup="/", repetitions=200, **IN_FRONT)
+check(Stage.CGROUP, "fstatfs", errno.EINVAL, OSError, cgroup="/", repetitions=200, **IN_FRONT)
 """,
     "a directory that does not exist": """
 check(Stage.CWD, "chdir", errno.ENOENT, FileNotFoundError, cwd="/nowhere/at/all", **IN_FRONT)

@@ -60,6 +60,9 @@ struct sidch_state {
 int sidch_main(void *job);
 /* Carries out a plan in a process that goes on. 0; or -errno with the report delivered, if it is the process's own. */
 int sidch_go_on(const struct sidch_job *job);
+/* In a fork's child, before all else: waits for the parent's word, SIDCH_GO_ON, and ends without it. run.c */
+void sidch_await_leave(int leave_fd, int report_fd, int parent_pid);
+enum { SIDCH_GO_ON = 'y', SIDCH_END = 'n' };
 
 /* The steps: 0, or what sidch_fail returned. */
 int sidch_process_group(struct sidch_state *);
@@ -94,8 +97,8 @@ void sidch_return_foreground(struct sidch_state *);
 int sidch_is_target(const struct sid_plan *, int fd);
 /* Whether `fd` is to stay open when all others are closed. fds.c */
 int sidch_is_kept(const struct sidch_state *, int fd);
-/* Closes what the steps have opened for themselves, in a process that goes on. fds.c */
-void sidch_close_own(struct sidch_state *);
+/* Closes what was opened for the steps, in a process that goes on. fds.c */
+void sidch_close_own(struct sidch_state *, int all_is_done);
 
 /* What differs between systems: os_linux.c. Each returns >= 0 or -errno. */
 

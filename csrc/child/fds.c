@@ -211,14 +211,17 @@ int sidch_cwd(struct sidch_state *state)
     return 0;
 }
 
-void sidch_close_own(struct sidch_state *state)
+void sidch_close_own(struct sidch_state *state, int all_is_done)
 {
     const struct sid_plan *plan = state->plan;
+    const int opened[] = {state->oom_score_fd, state->job->cgroup_fd, state->job->parent_pidfd};
+    int is_lifted = state->cwd_fd != plan->cwd_fd;
 
-    if (state->oom_score_fd >= 0)
-        close(state->oom_score_fd);
-    if (state->cwd_fd >= 3 && !sidch_is_target(plan, state->cwd_fd) &&
-        (state->cwd_fd != plan->cwd_fd ||
-         plan->close_fds)) /* lifted, or the caller's and to be closed like all others */
+    for (size_t i = 0; i < sizeof opened / sizeof *opened; i++)
+        if (opened[i] >= 0)
+            close(opened[i]);
+    if (state->cwd_fd < 3 || sidch_is_target(plan, state->cwd_fd))
+        return;
+    if (is_lifted || (plan->close_fds && all_is_done)) /* the caller's own is to be closed like all others */
         close(state->cwd_fd);
 }

@@ -6,6 +6,7 @@
  * every symbol): no malloc, no stdio, no locks, no lazy binding. It runs on 16 KiB of stack (os/linux_clone.c), writes
  * only its own frames, the report and `scratch`, and blocks every signal until no handler of the parent's is left.
  */
+#include <poll.h>
 #include <signal.h>
 #include <unistd.h>
 
@@ -47,11 +48,15 @@ int sidch_fail(struct sidch_state *state, enum sid_call call, int detail)
     return -state->report.error;
 }
 
-/* A write of up to PIPE_BUF bytes to a pipe is whole or fails. */
-static void send(int fd, const struct sid_report *report)
+/* A write of up to PIPE_BUF bytes to a pipe is whole or fails; 0 or -1. */
+static int send(int fd, const struct sid_report *report)
 {
-    while (write(fd, report, sizeof *report) < 0 && errno == EINTR)
-        ;
+    ssize_t result;
+
+    do
+        result = write(fd, report, sizeof *report);
+    while (result < 0 && errno == EINTR);
+    return result < 0 ? -1 : 0;
 }
 
 static void deliver(const struct sidch_state *state)
@@ -120,15 +125,28 @@ int sidch_go_on(const struct sidch_job *job)
     struct sidch_state state = {.job = job, .plan = job->plan, .cwd_fd = job->plan->cwd_fd, .oom_score_fd = -1};
     int result = run_steps(&state);
 
-    sidch_close_own(&state);
-    if (result == 0) {
-        if (job->report_fd >= 0)
-            send(job->report_fd, &(struct sid_report){.stops = SID_STOPS_DONE, .pid = getpid()});
+    sidch_close_own(&state, result == 0);
+    if (result == 0 && job->is_own_process)
         return 0;
-    }
-    state.report.pid = getpid();
+    /* A child whose parent can't be told is one that its parent does not know of. */
+    if (result == 0 && send(job->report_fd, &(struct sid_report){.stops = SID_STOPS_DONE}) == 0)
+        return 0;
     give_up(&state);
     if (!job->is_own_process)
         _exit(127);
     return -state.report.error;
+}
+
+/* The parent may have been interrupted before it knew of the child. It says so; its death says the same. */
+void sidch_await_leave(int leave_fd, int report_fd, int parent_pid)
+{
+    struct pollfd wait = {.fd = leave_fd, .events = POLLIN};
+    char word = 0;
+
+    while (poll(&wait, 1, 10) <= 0 && (getppid() == parent_pid || getppid() == 0))
+        ;
+    if (wait.revents && read(leave_fd, &word, 1) == 1 && word == SIDCH_GO_ON)
+        return;
+    send(report_fd, &(struct sid_report){.call = SID_CALL_FORK, .error = ECANCELED, .pid = getpid()});
+    _exit(127);
 }

@@ -17,7 +17,7 @@ int sidch_signal_mask(struct sidch_state *state)
     const struct sid_plan *plan = state->plan;
     uint64_t mask = plan->inherit_mask ? state->job->parent_mask : plan->signal_mask;
 
-    if (plan->process_group != SID_GROUP_NEW_SESSION && sidch_os_catch_stops(state) < 0)
+    if (!state->job->goes_on && plan->process_group != SID_GROUP_NEW_SESSION && sidch_os_catch_stops(state) < 0)
         return sidch_fail(state, SID_CALL_SIGACTION, 0);
     return sidch_os_set_mask(mask) < 0 ? sidch_fail(state, SID_CALL_SIGPROCMASK, 0) : 0;
 }

@@ -10,6 +10,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -30,13 +31,21 @@
 
 enum { BY_PIDFD = 3 /* P_PIDFD, Linux 5.4 */ };
 
-/* The raw call, since libc's leaves out the signals that it uses itself. */
+/* The raw call, since libc's leaves out the signals that it uses itself, and lets nobody see them in the old mask. */
+static void block(uint64_t signals, struct sidos_blocked *was)
+{
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &was->cancellation);
+    syscall(SYS_rt_sigprocmask, SIG_SETMASK, &signals, &was->mask, sizeof signals);
+}
+
 void sidos_block(struct sidos_blocked *was)
 {
-    const uint64_t all = ~(uint64_t)0;
+    block(~(uint64_t)0, was);
+}
 
-    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &was->cancellation);
-    syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, &was->mask, sizeof all);
+void sidos_block_all_but_libcs(struct sidos_blocked *was)
+{
+    block(~((uint64_t)7 << 31), was); /* 32 to 34 */
 }
 
 void sidos_unblock(const struct sidos_blocked *was)
@@ -62,9 +71,19 @@ int sidos_open_directory(const char *path)
     return fd < 0 ? -errno : fd;
 }
 
+int sidos_check_cgroup(int fd)
+{
+    const long cgroup2 = 0x63677270; /* CGROUP2_SUPER_MAGIC */
+    struct statfs system;
+
+    if (fstatfs(fd, &system) < 0)
+        return -errno;
+    return (long)system.f_type == cgroup2 ? 0 : -EINVAL;
+}
+
 int sidos_next_child_is_init(void)
 {
-    const char *for_children = "/proc/self/ns/pid_for_children"; /* Linux 4.12 */
+    const char *for_children = "/proc/thread-self/ns/pid_for_children"; /* Linux 4.12 */
     struct stat own, next;
 
     if (stat("/proc/self/ns/pid", &own) < 0 || lstat(for_children, &next) < 0)

@@ -26,6 +26,9 @@ void sidos_name_thread(const char *name);
 /* Opens a directory, for what can be done without reading it. */
 int sidos_open_directory(const char *path);
 
+/* Whether `fd` is a cgroup v2 directory: 0, -EINVAL, or another -errno. */
+int sidos_check_cgroup(int fd);
+
 /* Whether the caller's next child will be the init of a new pid namespace. */
 int sidos_next_child_is_init(void);
 
@@ -35,6 +38,9 @@ struct sidos_blocked {
     int cancellation;
 };
 void sidos_block(struct sidos_blocked *was);
+/* The same, but not libc's own, by which it has all threads change their ids together: whoever does that waits for us,
+   and may hold the interpreter's lock meanwhile. */
+void sidos_block_all_but_libcs(struct sidos_blocked *was);
 void sidos_unblock(const struct sidos_blocked *was);
 
 /* A pidfd of process `pid`; -ENOSYS where there is none. */

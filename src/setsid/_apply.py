@@ -6,6 +6,7 @@ from __future__ import annotations
 import _signal  # type: ignore[import-not-found]
 
 from ._calls import as_int
+from ._errors import prepare
 from ._failure import failure
 from ._fields import INT_MAX
 from ._marshal import APPLY, Plan, check_files
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from ._setup import ChildSetup
 
 _OF_A_THREAD = ("nice", "cpu_affinity", "no_new_privileges", "parent_death_signal")
+_HIDING = ("chroot", "user", "group", "rlimits")  # after these the package's own files may be out of reach
 _sid_apply = lib.sid_apply
 
 
@@ -54,6 +56,8 @@ class Apply:
     def _marshal(self) -> Plan:
         if self._setup.steal_ctty:
             raise ValueError("steal_ctty can't be undone if a later step fails; see acquire_ctty(fd, steal=True)")
+        if any(getattr(self._setup, name) is not None for name in _HIDING):
+            prepare()
         return Plan(self._setup, APPLY)
 
     def __call__(self, *, parent_pid: int | None = None) -> None:
@@ -74,6 +78,8 @@ class Apply:
 
 
 def _pid(parent_pid: int) -> int:
+    if isinstance(parent_pid, bool):
+        raise TypeError("parent_pid must be an int, not bool")
     pid = as_int(parent_pid, "parent_pid")
     if not 0 < pid <= INT_MAX:
         raise ValueError(f"parent_pid must be between 1 and {INT_MAX}, not {pid}")

@@ -10,7 +10,7 @@ import os
 import resource
 
 from ._fields import NO_LIMIT
-from ._hints import ctty_taken, group_elsewhere, terminal
+from ._hints import call_hint, ctty_taken, group_elsewhere, terminal
 from ._native import lib
 
 TYPE_CHECKING = False
@@ -24,12 +24,19 @@ if TYPE_CHECKING:
 class ChildFacts:
     """What a hint for a child's failure may need to know."""
 
-    __slots__ = ("arguments", "cwd", "env", "group", "program", "setup")
+    __slots__ = ("arguments", "cwd", "env", "group", "is_own_process", "program", "setup")
 
     def __init__(
-        self, setup: ChildSetup, group: int, program: bytes, arguments: bytes, env: Mapping[bytes, bytes]
+        self,
+        setup: ChildSetup,
+        is_own_process: bool,
+        group: int,
+        program: bytes,
+        arguments: bytes,
+        env: Mapping[bytes, bytes],
     ) -> None:
-        self.setup, self.group, self.program, self.arguments, self.env = setup, group, program, arguments, env
+        self.setup, self.is_own_process, self.group = setup, is_own_process, group
+        self.program, self.arguments, self.env = program, arguments, env
         self.cwd: bytes | None = None  # where the child was, as we can name it
         if isinstance(setup.cwd, int):
             self.cwd = b"/proc/self/fd/%d" % setup.cwd
@@ -45,9 +52,13 @@ class ChildFacts:
 
 
 def child_hint(errno: int, call: str, detail: int, *facts: Any) -> str | None:
-    """The hint for `call` in a child."""
+    """The hint for `call` in a child, or in this process if that applies the plan to itself."""
+    known = ChildFacts(*facts)
+    own: dict[str, tuple[int, ...]] = {"setsid": (), "setpgid": (0, known.group), "ioctl(TIOCSCTTY)": (detail,)}
+    if known.is_own_process and call in own:
+        return call_hint(errno, call, *own[call])
     hint = _CHILD_HINTS.get(call)
-    return hint(errno, ChildFacts(*facts), detail) if hint else None
+    return hint(errno, known, detail) if hint else None
 
 
 def _child_setpgid(errno: int, facts: ChildFacts, _: int) -> str | None:
@@ -174,6 +185,10 @@ def _needs(capability: str) -> Callable[[int, ChildFacts, int], str | None]:
     return hint
 
 
+def _child_chroot(errno: int, facts: ChildFacts, detail: int) -> str | None:
+    return _needs("CAP_SYS_CHROOT")(errno, facts, detail) if errno == codes.EPERM else None  # EACCES is of the path
+
+
 def _set_id(kind: str) -> Callable[[int, ChildFacts, int], str | None]:
     """The hint of setresuid ("uid") or setresgid ("gid")."""
     refused = _needs(f"CAP_SET{kind.upper()}")
@@ -220,9 +235,8 @@ def _cgroup(errno: int, facts: ChildFacts, _: int) -> str | None:
         return None
     directory = f"/proc/self/fd/{cgroup}" if isinstance(cgroup, int) else os.fsdecode(cgroup)
     shown = os.path.realpath(directory) if isinstance(cgroup, int) else directory
-    if errno == codes.ENOENT and os.path.isdir(directory):
-        procs = os.path.join(directory, "cgroup.procs")
-        return None if os.path.exists(procs) else f"{shown} is no cgroup: it has no cgroup.procs"
+    if errno == codes.EINVAL:
+        return f"{shown} is not in a cgroup v2 file system"
     if errno != codes.EBUSY:
         return None
     with open(os.path.join(directory, "cgroup.subtree_control")) as file:
@@ -254,11 +268,12 @@ _CHILD_HINTS: dict[str, Callable[[int, ChildFacts, int], str | None]] = {
     "chdir": _child_cwd,
     "execve": _execve,
     "open": _cgroup,
+    "fstatfs": _cgroup,
     "write": _write,
     "setrlimit": _setrlimit,
     "setpriority": _needs("CAP_SYS_NICE"),
     "sched_setaffinity": _affinity,
-    "chroot": _needs("CAP_SYS_CHROOT"),
+    "chroot": _child_chroot,
     "setgroups": _needs("CAP_SETGID"),
     "setresgid": _set_id("gid"),
     "setresuid": _set_id("uid"),

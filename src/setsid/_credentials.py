@@ -51,10 +51,10 @@ def _user(user: str | int) -> struct_passwd | None:
 
 
 def _group(field: str, group: str | int) -> int:
-    import grp
-
     if isinstance(group, int):
         return group
+    import grp
+
     try:
         return grp.getgrnam(group).gr_gid
     except KeyError:

@@ -49,6 +49,7 @@ CALLS = (
     "pthread_create",
     "pidfd_open",
     "set_robust_list",
+    "fstatfs",
 )
 
 # By (SystemCallError or a subclass, built-in class).
@@ -163,7 +164,7 @@ def _stage(number: int) -> Stage | None:
         from ._enums import STAGES
 
         return STAGES[number]
-    except OSError:  # no file can be opened, and this is the first error of all
+    except (OSError, ImportError):  # no file can be opened, and this is the first error of all
         return None
 
 

@@ -34,8 +34,8 @@ def fork(setup: ChildSetup | None = None, **changes: Unpack[SetupFields]) -> Pro
         setup: the plan; `ChildSetup()` if None. `changes` are fields of ChildSetup that replace those of `setup`.
 
     Not said means: a new session, and all else as it is; no file is closed, no signal reset, no mask changed. Hooks of
-    os.register_at_fork run as with os.fork, in the child before the plan. A `parent_death_signal` comes when the
-    calling *thread* ends.
+    os.register_at_fork run as with os.fork, in the child before the plan, with all signals blocked: a thread that one of
+    them starts has them blocked too. A `parent_death_signal` comes when the calling *thread* ends.
 
     Returns None in the child, and its Process in the parent once the plan is carried out. Raises TypeError and
     ValueError for what can't be; SystemCallError, with `stage`, for the step that failed in the child, or ECHILD when a
@@ -73,9 +73,11 @@ def fork(setup: ChildSetup | None = None, **changes: Unpack[SetupFields]) -> Pro
             if in_parent(struct, state, pid, child) == 0:
                 return process
     except BaseException as error:
-        _abandon(state, owner, pid)
-        if isinstance(error, OSError) and error.errno and _is_raised_here(error):  # else by a handler or a hook
-            raise SystemCallError(error.errno, "fork") from None
+        # Another OSError is of a handler or a hook, and there may be a child.
+        is_of_fork = isinstance(error, OSError) and error.errno and _is_raised_here(error)
+        _abandon(state, owner, -1 if is_of_fork else pid)
+        if is_of_fork:
+            raise SystemCallError(error.errno, "fork") from None  # type: ignore[attr-defined]
         raise
     raise _error(setup, plan, child)
 
@@ -96,7 +98,8 @@ def _is_raised_here(error: BaseException) -> bool:
 def _error(setup: ChildSetup, plan: Plan, child: _Child) -> Exception:
     if child.report.call != lib.SID_CALL_FORK:
         return failure(child.report, setup, plan)
-    status = child.returncode
-    how = f"with status {status}" if status >= 0 else f"by signal {-status}"
-    hint = f"process {child.pid} has ended {how} before its set-up was done"
+    how = ""
+    if child.ended:
+        how = f" with status {child.returncode}" if child.returncode >= 0 else f" by signal {-child.returncode}"
+    hint = f"process {child.pid} has ended{how} before its set-up was done"
     return SystemCallError(child.report.error, "fork", hint=hint)

@@ -26,11 +26,18 @@ _GROUPS: dict[object, int] = {NEW_SESSION: lib.SID_GROUP_NEW_SESSION, INHERIT: l
 class Verb:
     """What "not said" means to one of the functions that make a child. Sets of signals have bit n-1 for signal n."""
 
-    __slots__ = ("close_fds", "default_signals", "process_group", "signal_mask")
+    __slots__ = ("close_fds", "default_signals", "is_own_process", "process_group", "signal_mask")
 
     def __init__(
-        self, *, process_group: NewSession | Inherit, close_fds: bool, signal_mask: int | Inherit, default_signals: int
+        self,
+        *,
+        process_group: NewSession | Inherit,
+        close_fds: bool,
+        signal_mask: int | Inherit,
+        default_signals: int,
+        is_own_process: bool = False,
     ) -> None:
+        self.is_own_process = is_own_process
         self.process_group = process_group
         self.close_fds = close_fds
         self.signal_mask = signal_mask
@@ -47,7 +54,7 @@ SPAWN = Verb(
 
 # What a process that goes on in Python leaves alone unless it is said.
 FORK = Verb(process_group=NEW_SESSION, close_fds=False, signal_mask=INHERIT, default_signals=0)
-APPLY = Verb(process_group=INHERIT, close_fds=False, signal_mask=INHERIT, default_signals=0)
+APPLY = Verb(process_group=INHERIT, close_fds=False, signal_mask=INHERIT, default_signals=0, is_own_process=True)
 
 
 class Plan:
