@@ -108,33 +108,49 @@ with nothing_left():
     )
 
 
-def test_the_first_child_in_a_new_pid_namespace_is_its_init_and_others_follow() -> None:
-    """A probe's child would be the init instead, and with its end no more could be made."""
+@pytest.mark.parametrize("thread", ["the main thread", "another thread"])
+def test_the_first_child_in_a_new_pid_namespace_is_its_init_and_others_follow(thread: str) -> None:
+    """A probe's child would be the init instead, and with its end no more could be made. Each thread has its own."""
     if os.geteuid() != 0:
         pytest.skip("a pid namespace needs root")
     result = fresh(
         """
-import ctypes
+import ctypes, threading
 CLONE_NEWPID = 0x20000000
 libc = ctypes.CDLL(None, use_errno=True)
-if libc.unshare(CLONE_NEWPID) < 0:
-    print("SKIP:", os.strerror(ctypes.get_errno()))
-    sys.exit(0)
-with nothing_left():
-    init = setsid.spawn(["cat"], stdin=(ends := os.pipe())[0])
-    assert status(init.pid)["NSpid"].split()[-1] == "1"
-    for number in 2, 3, 4:
-        assert spawn_text(["sh", "-c", "echo $$"]) == f"{number}\\n"
-    try:
-        setsid.spawn(["/nonexistent"])
-        raise AssertionError("a missing program was started")
-    except FileNotFoundError as error:
-        assert error.call == "execve"
-    for fd in ends:
-        os.close(fd)
-    assert init.wait() == 0
-    init.close()
-"""
+over = []
+
+def act():
+    if libc.unshare(CLONE_NEWPID) < 0:
+        print("SKIP:", os.strerror(ctypes.get_errno()))
+        over.append("skipped")
+        return
+    with nothing_left():
+        init = setsid.spawn(["cat"], stdin=(ends := os.pipe())[0])
+        assert status(init.pid)["NSpid"].split()[-1] == "1"
+        for number in 2, 3, 4:
+            assert spawn_text(["sh", "-c", "echo $$"]) == f"{number}\\n"
+        try:
+            setsid.spawn(["/nonexistent"])
+            raise AssertionError("a missing program was started")
+        except FileNotFoundError as error:
+            assert error.call == "execve"
+        for fd in ends:
+            os.close(fd)
+        assert init.wait() == 0
+        init.close()
+    over.append("done")
+
+if sys.argv[1] == "the main thread":
+    act()
+else:
+    thread = threading.Thread(target=act)
+    thread.start()
+    thread.join()
+    assert lib.sid_way() in (lib.SID_WAY_CLONE3, lib.SID_WAY_CLONE)  # what was done without a probe is not remembered
+assert over
+""",
+        thread,
     )
     if result.stdout.startswith("SKIP"):
         pytest.skip(f"no pid namespace here: {result.stdout}")

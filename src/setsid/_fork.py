@@ -34,8 +34,8 @@ def fork(setup: ChildSetup | None = None, **changes: Unpack[SetupFields]) -> Pro
         setup: the plan; `ChildSetup()` if None. `changes` are fields of ChildSetup that replace those of `setup`.
 
     Not said means: a new session, and all else as it is; no file is closed, no signal reset, no mask changed. Hooks of
-    os.register_at_fork run as with os.fork, in the child before the plan, with all signals blocked: a thread that one of
-    them starts has them blocked too. A `parent_death_signal` comes when the calling *thread* ends.
+    os.register_at_fork run as with os.fork, in the child before the plan, with all signals blocked (as they stay in a
+    thread that one starts). A `parent_death_signal` comes when the calling *thread* ends.
 
     Returns None in the child, and its Process in the parent once the plan is carried out. Raises TypeError and
     ValueError for what can't be; SystemCallError, with `stage`, for the step that failed in the child, or ECHILD when a
