@@ -59,12 +59,13 @@ int sid_apply(const struct sid_plan *plan, int *scratch, int parent_pid, struct 
                             .report = report,
                             .report_fd = -1};
     struct sidos_blocked was;
-    int result = sid_check_files(plan);
+    int result;
 
-    *report = (struct sid_report){0};
+    if (sid_check_files(plan) < 0)
+        return SID_APPLY_BAD_FILE;
     if (is_of_a_thread(plan) && !sidos_is_main_thread())
         return SID_APPLY_OTHER_THREAD;
-    if (result < 0 || (result = sidh_open_cgroup(&job, report)) < 0)
+    if ((result = sidh_open_cgroup(&job, report)) < 0)
         return result;
     sidos_block_all_but_libcs(&was);
     job.parent_mask = was.mask;

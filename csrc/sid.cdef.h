@@ -245,13 +245,13 @@ int sid_way(void);
 /* 0; -EBADF if a file of the plan is not open, -ENOTTY if a terminal is none, -EINVAL if ctty is write-only. fcntl(2)
  */
 int sid_check_files(const struct sid_plan *plan);
-/* Special result of sid_apply: the plan says something that the kernel keeps for each thread (nice, processors,
-   no_new_privileges, parent-death signal), and this is not the main one. Nothing has been done. */
-enum sid_apply { SID_APPLY_OTHER_THREAD = 1 };
+/* Special results of sid_apply: nothing has been done, since the plan says something that the kernel keeps for each
+   thread (nice, processors, no_new_privileges, parent-death signal) and this is not the main one; or since
+   sid_check_files would fail. */
+enum sid_apply { SID_APPLY_OTHER_THREAD = 1, SID_APPLY_BAD_FILE = 2 };
 
 /* Carries `plan` out in this process. `parent_pid` is who must live on (0: not told), if the plan has a parent-death
-   signal. 0; or -errno with the mask as it was, and `report` filled and the steps before done, or `report` empty (as of
-   sid_check_files) and nothing done. */
+   signal. 0, one of the above, or -errno with `report` filled, the mask as it was, and the steps before done. */
 int sid_apply(const struct sid_plan *plan, int *scratch, int parent_pid, struct sid_report *report);
 
 /* What sid_fork_prepare opens and changes for a fork. */

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _OF_A_THREAD = ("nice", "cpu_affinity", "no_new_privileges", "parent_death_signal")
 _HIDING = ("chroot", "user", "group", "rlimits")  # after these the package's own files may be out of reach
 _sid_apply = lib.sid_apply
+_set_handler = _signal.signal
 
 
 class Apply:
@@ -67,8 +68,11 @@ class Apply:
         result = _sid_apply(plan.struct, plan.scratch, parent, plan.report)
         if result:
             raise _error(result, self._setup, plan)
-        if self._handlers:
-            tell_python(self._handlers)
+        try:  # as tell_python() does; a call more has its price, in copied pages
+            for number, handler in self._handlers:
+                _set_handler(number, handler)
+        except ValueError:
+            return
 
     def __reduce__(self) -> tuple[object, ...]:
         return getattr, (self._setup, "apply")
@@ -90,7 +94,7 @@ def _error(result: int, setup: ChildSetup, plan: Plan) -> Exception:
     if result == lib.SID_APPLY_OTHER_THREAD:
         said = ", ".join(name for name in _OF_A_THREAD if getattr(setup, name))
         return ValueError(f"{said} would hold for this thread alone; call apply() in the main thread")
-    if not plan.report.error:
+    if result == lib.SID_APPLY_BAD_FILE:
         check_files(plan)  # which raises
     return failure(plan.report, setup, plan)
 
@@ -106,8 +110,8 @@ def tell_python(handlers: tuple[tuple[int, Any], ...]) -> None:
 
     Possible in the main thread only. In another the table stays, and with it what signal.getsignal() says.
     """
-    for number, handler in handlers:
-        try:
-            _signal.signal(number, handler)
-        except (ValueError, OSError):  # another thread; a signal that Python does not know
-            continue
+    try:
+        for number, handler in handlers:
+            _set_handler(number, handler)
+    except ValueError:
+        return

@@ -224,7 +224,7 @@ def check_files(plan: Plan) -> None:
             raise SystemCallError(errno.ENOTTY, "isatty", hint=f"{name}: file descriptor {fd} is not a terminal")
         if name == "ctty" and flags & os.O_ACCMODE == os.O_WRONLY:
             raise ValueError(f"ctty: file descriptor {fd} is open for writing only, and must be readable")
-    raise SystemCallError(-result, "fcntl")  # another thread has mended it meanwhile
+    raise SystemCallError(-result, "fcntl")  # another thread has mended it just now
 
 
 def _bits(signals: Iterable[int] | Inherit) -> Any:

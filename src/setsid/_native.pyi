@@ -25,6 +25,7 @@ class _Child(Protocol):
     report: _Report
 
 class _Lib:
+    SID_APPLY_BAD_FILE: Final[int]
     SID_APPLY_OTHER_THREAD: Final[int]
     SID_CALL_CHDIR: Final[int]
     SID_CALL_CHROOT: Final[int]
