@@ -186,7 +186,7 @@ runs(["probe"], env=path)
 runs(["bin/probe"])
 runs(["./probe"], cwd="bin")
 runs(["../../bin/probe"], cwd="sub")
-nothing = lambda name: ("exec", "execve", "ENOENT", name, None)
+nothing = lambda name: ("exec", "execve", "ENOENT", name, f"it is looked for in the root {root}")
 assert lacks(["sh"], env=path) == nothing("sh")  # which is outside
 assert lacks(["/bin/sh"]) == nothing("/bin/sh")
 assert lacks(["probe"], env={"PATH": root + "/bin"}) == nothing("probe")
@@ -222,6 +222,7 @@ def fails(chroot, **changes):
     return told(failure(chroot=chroot, **changes))
 
 missing, plain = root + "/missing", root + "/plain"
+where = f"it is looked for in the root {root}"
 assert fails(missing) == ("chroot", "chroot", "ENOENT", missing, None)
 assert fails(plain) == ("chroot", "chroot", "ENOTDIR", plain, None)
 assert fails("") == ("chroot", "chroot", "ENOENT", "", None)
@@ -230,8 +231,8 @@ assert fails(os.fsencode(missing)) == ("chroot", "chroot", "ENOENT", os.fsencode
 os.mkdir(root + "/../elsewhere")
 outside = os.path.realpath(root + "/../elsewhere")
 for cwd in outside, "/usr/bin", "to_parent", "sub/missing":
-    assert fails(root, cwd=cwd) == ("cwd", "chdir", "ENOENT", cwd, None)
-assert fails(root, cwd="plain") == ("cwd", "chdir", "ENOTDIR", "plain", None)
+    assert fails(root, cwd=cwd) == ("cwd", "chdir", "ENOENT", cwd, where)
+assert fails(root, cwd="plain") == ("cwd", "chdir", "ENOTDIR", "plain", where)
 """,
         start,
         root,
@@ -244,7 +245,8 @@ def test_the_first_error_of_a_process_is_told_from_within_the_new_root(start: st
     """Nothing can be imported there any more."""
     check(
         """
-assert told(failure(chroot=root, cwd="missing")) == ("cwd", "chdir", "ENOENT", "missing", None)
+where = f"it is looked for in the root {root}"
+assert told(failure(chroot=root, cwd="missing")) == ("cwd", "chdir", "ENOENT", "missing", where)
 """,
         start,
         root,

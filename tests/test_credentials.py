@@ -588,3 +588,35 @@ over = True
         "setsid.fork",
         timeout=20,
     )
+
+
+@needs_root
+def test_a_directory_that_keeps_the_new_user_out_is_named(way: str) -> None:
+    """The case that everybody meets: a program, or a link to one, below /root."""
+    check(
+        """
+import shutil, tempfile
+
+def hint(program):
+    try:
+        setsid.spawn([program], user=12345, group=12345)
+    except PermissionError as error:
+        return error.hint
+
+with tempfile.TemporaryDirectory() as base:
+    closed, link = f"{base}/closed", f"{base}/link"
+    os.mkdir(closed)
+    shutil.copy(shutil.which("true"), f"{closed}/tool")
+    os.symlink(f"{closed}/tool", link)
+    os.chmod(base, 0o755)
+    os.chmod(closed, 0o700)
+    expected = f"user 12345 may not search {closed}"
+    assert (hint(f"{closed}/tool"), hint(link)) == (expected, expected)
+    os.chmod(closed, 0o701)
+    assert setsid.spawn([link], user=12345, group=12345).wait() == 0
+    os.chown(closed, 0, 12345)  # the group's bits hold for the group, not those of others
+    assert hint(link) == expected
+    assert setsid.spawn([link], user=12345, group=54321).wait() == 0
+""",
+        way,
+    )

@@ -110,7 +110,7 @@ def test_strerror_is_what_os_says(number: int) -> None:
 
 def test_its_text_holds_all_of_it() -> None:
     assert str(whole()) == (
-        f"[Errno {errno.EACCES}] {os.strerror(errno.EACCES)}: '/bin/tool' (execve in the child, stage exec): "
+        f"[Errno {errno.EACCES}] {os.strerror(errno.EACCES)}: '/bin/tool' (execve, stage exec): "
         "/bin/tool is not executable"
     )
 

@@ -258,7 +258,7 @@ def check_demo(text: str) -> None:
     unwrapped = " ".join(text.split())
     error = r"PermissionError: \[Errno 1\] Operation not permitted"
     assert re.search(rf"{error} \(setsid\): process ([0-9]+) already leads process group \1;", unwrapped)
-    taken = rf"{error} \(ioctl\(TIOCSCTTY\) in the child, stage ctty\): /dev/\S+ is the controlling terminal of session"
+    taken = rf"{error} \(ioctl\(TIOCSCTTY\), stage ctty\): /dev/\S+ is the controlling terminal of session"
     assert re.search(rf"{taken} {shell}$", unwrapped)
 
 

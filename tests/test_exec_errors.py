@@ -58,7 +58,7 @@ def test_a_missing_program(forced_way: str, tmp_path: Path) -> None:
     assert isinstance(error, FileNotFoundError)
     assert facts(error) == (errno.ENOENT, "execve", Stage.EXEC, path)
     assert error.hint is None  # there is nothing to add
-    assert str(error) == f"[Errno 2] No such file or directory: {path!r} (execve in the child, stage exec)"
+    assert str(error) == f"[Errno 2] No such file or directory: {path!r} (execve, stage exec)"
 
 
 def test_a_dangling_symbolic_link(forced_way: str, tmp_path: Path) -> None:

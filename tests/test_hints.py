@@ -245,7 +245,7 @@ def test_a_terminal_is_said_to_be_a_sessions_only_if_no_other_can_be_meant(
 ) -> None:
     """The terminals of two mounts of devpts bear the same numbers in /proc."""
     device = _procfs.device(terminal[1])
-    no_facts: tuple[Any, ...] = (setsid.ChildSetup(), False, 0, b"", b"", {})
+    no_facts: tuple[Any, ...] = (setsid.ChildSetup(), False, SimpleNamespace(process_group=0), b"", b"", {})
 
     def hint(*processes: tuple[int, int]) -> str | None:
         stats = [(pid, SimpleNamespace(sid=sid, tty=device)) for pid, sid in processes]
@@ -437,7 +437,7 @@ def test_a_lookup_that_raises_leaves_the_error_whole(monkeypatch: pytest.MonkeyP
     monkeypatch.setitem(_child_hints._CHILD_HINTS, "execve", fail)
     with pytest.raises(ProcessLookupError, match=r"^\[Errno 3\] No such process \(getsid\)$") as missing:
         setsid.getsid(2**31 - 1)
-    with pytest.raises(FileNotFoundError, match=r"'/nonexistent' \(execve in the child, stage exec\)$") as program:
+    with pytest.raises(FileNotFoundError, match=r"'/nonexistent' \(execve, stage exec\)$") as program:
         setsid.spawn(["/nonexistent"])
     for caught in missing, program:
         assert isinstance(caught.value, setsid.SystemCallError)

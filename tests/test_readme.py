@@ -24,7 +24,7 @@ for name, script in ("make", "exit 0"), ("tests", "exit 3"), ("server", "exec sl
     os.chmod(name, 0o755)
 os.environ["PATH"] = f"{directory}:{os.environ['PATH']}"
 log = open("log", "w")
-import concurrent.futures, socket
+import concurrent.futures, multiprocessing, socket, traceback
 work, jobs = os.getsid, [0] * 20
 listener, asking = socket.socketpair()
 serve = lambda listener: listener.recv(1)
@@ -38,7 +38,7 @@ def refused(**changes):
     try:
         setsid.spawn(["./build.sh"], **changes)
     except FileNotFoundError as error:
-        return error.stage
+        return error.stage  # a SystemCallError too
 assert (refused(), refused(cwd="nowhere")) == (setsid.Stage.EXEC, setsid.Stage.CWD)
 """,
     "on_terminal": """

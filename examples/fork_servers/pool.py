@@ -34,8 +34,9 @@ def start_in_fork_server() -> None:
 
 
 # The death signal comes when the *thread* that forked the worker ends. With "fork" that is the one that makes the pool,
-# so make it in the main thread; but a worker that is replaced (maxtasksperchild) is forked by a thread of the pool,
-# which may end before it at close(). And Python 3.12 warns of a fork with threads. "forkserver" has neither trouble.
+# so make it in the main thread. Never with maxtasksperchild: a replacement is forked by a thread of the pool, dies with
+# that, and may then hold the lock of a queue for which terminate() waits. And Python 3.12 warns of a fork with threads.
+# "forkserver" has none of these troubles.
 INITIALIZERS: dict[str, Callable[[], None]] = {"fork": SETUP.apply, "forkserver": start_in_fork_server}
 
 

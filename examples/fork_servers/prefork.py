@@ -10,6 +10,8 @@ import select
 import signal
 import socket
 import sys
+import traceback
+from contextlib import suppress
 from typing import NoReturn
 
 import setsid
@@ -24,8 +26,10 @@ def work(listener: socket.socket) -> NoReturn:
     try:
         while True:
             connection, _ = listener.accept()
-            with connection:
+            with connection, suppress(ConnectionError):
                 connection.sendall(f"pid {os.getpid()}, session {os.getsid(0)}\n".encode())
+    except BaseException:
+        traceback.print_exc()
     finally:
         os._exit(1)  # never back into main(), which is the parent's
 
@@ -47,6 +51,8 @@ def serve(listener: socket.socket, wakeup: int, count: int) -> None:
             waiting.register(process, select.POLLIN)
         for fd, _ in waiting.poll():
             if fd == wakeup:
+                for process in workers.values():
+                    process.terminate()  # all at once, so that the graces run side by side
                 for process in workers.values():
                     process.end()  # with all that is in its session
                 return

@@ -25,21 +25,7 @@ _set_handler = _signal.signal
 
 
 class Apply:
-    """What `ChildSetup.apply` is: called, it carries the plan out in this process.
-
-    Only what is said is changed. Files are closed at once, not at an exec, and Python's signal handlers stay but for
-    `default_signals` and `ignore_signals`. What belongs to a thread (`nice`, `cpu_affinity`, `no_new_privileges`,
-    `parent_death_signal`, `signal_mask`) is changed for the calling one and those that it starts; so call it in the
-    main thread, before there are others. Taken in the parent (`initializer=setup.apply`) it is ready there, and the
-    call in the child is a single one to C.
-
-        parent_pid: the process that is meant to be the parent, for `parent_death_signal`: if another is the parent by
-            now, that one has ended, and the signal is sent at once. Not said: it is not asked.
-
-    Raises ValueError for `steal_ctty`, which could not be undone, and for what belongs to a thread when called in
-    another than the main one; SystemCallError, with `stage`, when a step fails. The steps before it stay done then, so
-    the process had better end.
-    """
+    """What `ChildSetup.apply` is, which tells all about it. Made ready where that is looked up."""
 
     __slots__ = ("_handlers", "_plan", "_setup")
 

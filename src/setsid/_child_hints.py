@@ -24,18 +24,19 @@ if TYPE_CHECKING:
 class ChildFacts:
     """What a hint for a child's failure may need to know."""
 
-    __slots__ = ("arguments", "cwd", "env", "group", "is_own_process", "program", "setup")
+    __slots__ = ("arguments", "cwd", "env", "group", "ids", "is_own_process", "program", "setup")
 
     def __init__(
         self,
         setup: ChildSetup,
         is_own_process: bool,
-        group: int,
+        ids: Any,
         program: bytes,
         arguments: bytes,
         env: Mapping[bytes, bytes],
     ) -> None:
-        self.setup, self.is_own_process, self.group = setup, is_own_process, group
+        self.setup, self.is_own_process = setup, is_own_process
+        self.ids, self.group = ids, ids.process_group  # struct sid_plan
         self.program, self.arguments, self.env = program, arguments, env
         self.cwd: bytes | None = None  # where the child was, as we can name it
         if isinstance(setup.cwd, int):
@@ -84,7 +85,11 @@ def _child_fd(errno: int, _: ChildFacts, fd: int) -> str | None:
 
 
 def _child_cwd(errno: int, facts: ChildFacts, _: int) -> str | None:
-    if errno != codes.ENOENT or facts.cwd is None or facts.setup.chroot is not None or not os.path.islink(facts.cwd):
+    if facts.setup.chroot is not None:
+        return _in_the_root(facts)
+    if errno == codes.EACCES and facts.cwd is not None:
+        return _not_searched(facts, os.path.join(facts.cwd, b"."))
+    if errno != codes.ENOENT or facts.cwd is None or not os.path.islink(facts.cwd):
         return None
     target = os.readlink(facts.cwd)
     if os.path.lexists(os.path.join(os.path.dirname(facts.cwd), target)):
@@ -94,9 +99,16 @@ def _child_cwd(errno: int, facts: ChildFacts, _: int) -> str | None:
 
 def _execve(errno: int, facts: ChildFacts, detail: int) -> str | None:
     hint = _EXEC_HINTS.get(errno)
-    if hint is None or (facts.setup.chroot is not None and errno in _OF_A_PATH):  # which is another file there
+    if hint is None:
         return None
+    if facts.setup.chroot is not None and errno in _OF_A_PATH:
+        return _in_the_root(facts)
     return hint(facts, facts.candidates()[detail])
+
+
+def _in_the_root(facts: ChildFacts) -> str:
+    """What the parent sees under the same name is another file."""
+    return f"it is looked for in the root {os.fsdecode(facts.setup.chroot or b'/')}"
 
 
 def _no_program(facts: ChildFacts, path: bytes) -> str | None:
@@ -128,13 +140,36 @@ def _interpreter(path: bytes) -> bytes | None:
     return next(filter(None, words), None) if line.startswith(b"#!") else None
 
 
-def _denied(_: ChildFacts, path: bytes) -> str | None:
+def _denied(facts: ChildFacts, path: bytes) -> str | None:
     name = os.fsdecode(path)
     if os.path.isdir(path):
         return f"{name} is a directory"
     if os.path.isfile(path) and not os.stat(path).st_mode & 0o111:
         return f"{name} is not executable"
+    return _not_searched(facts, path)
+
+
+def _not_searched(facts: ChildFacts, path: bytes) -> str | None:
+    """The first directory on the way to `path` that its owner's, group's and others' bits keep a new user out of."""
+    if not facts.ids.sets_user or facts.ids.user == 0:
+        return None
+    groups = {facts.ids.group} if facts.ids.sets_group else {os.getegid()}
+    groups |= set(facts.ids.groups[0 : facts.ids.group_count]) if facts.ids.sets_groups else set(os.getgroups())
+    # The file may be a link that leads elsewhere.
+    for place in os.path.realpath(os.path.dirname(path)), os.path.dirname(os.path.realpath(path)):
+        directory = b"/"
+        for part in place.split(b"/"):
+            directory = os.path.join(directory, part)
+            if "system.posix_acl_access" in os.listxattr(directory):
+                return None  # which may say otherwise
+            if not _may_search(os.stat(directory), facts.ids.user, groups):
+                return f"user {facts.ids.user} may not search {os.fsdecode(directory)}"
     return None
+
+
+def _may_search(directory: os.stat_result, user: int, groups: set[int]) -> bool:
+    shift = 6 if directory.st_uid == user else 3 if directory.st_gid in groups else 0
+    return bool(directory.st_mode >> shift & 1)
 
 
 def _no_format(_: ChildFacts, path: bytes) -> str | None:
@@ -207,7 +242,8 @@ def _set_id(kind: str) -> Callable[[int, ChildFacts, int], str | None]:
 
 
 def _setrlimit(errno: int, facts: ChildFacts, number: int) -> str | None:
-    names = {getattr(resource, name): name for name in dir(resource) if name.startswith("RLIMIT_")}
+    # RLIMIT_OFILE is an old name of RLIMIT_NOFILE, which comes before.
+    names = {getattr(resource, name): name for name in reversed(dir(resource)) if name.startswith("RLIMIT_")}
     name = names.get(number, f"resource {number}")
     if errno == codes.EINVAL:
         return None if number in names else f"there is no {name}"
@@ -237,11 +273,19 @@ def _cgroup(errno: int, facts: ChildFacts, _: int) -> str | None:
     shown = os.path.realpath(directory) if isinstance(cgroup, int) else directory
     if errno == codes.EINVAL:
         return f"{shown} is not in a cgroup v2 file system"
-    if errno != codes.EBUSY:
-        return None
-    with open(os.path.join(directory, "cgroup.subtree_control")) as file:
-        controllers = file.read().strip()
+    if errno == codes.EACCES:
+        may = os.access(os.path.join(directory, "cgroup.procs"), os.W_OK, effective_ids=True)
+        return None if may else f"the caller may not write {shown}/cgroup.procs"
+    if errno == codes.EOPNOTSUPP:
+        kind = _line(directory, "cgroup.type")
+        return f"the type of {shown} is {kind!r}" if kind != "domain" else None
+    controllers = _line(directory, "cgroup.subtree_control") if errno == codes.EBUSY else ""
     return f"{shown} hands {controllers} on to its children, so no process may be in it itself" if controllers else None
+
+
+def _line(directory: str, name: str) -> str:
+    with open(os.path.join(directory, name)) as file:
+        return file.read().strip()
 
 
 def _write(errno: int, facts: ChildFacts, detail: int) -> str | None:

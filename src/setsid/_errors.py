@@ -104,7 +104,7 @@ class SystemCallError(OSError):
         super().__init__(errno, os.strerror(errno), *filenames)
 
     def __str__(self) -> str:
-        where = self.call if self.stage is None else f"{self.call} in the child, stage {self.stage.value}"
+        where = self.call if self.stage is None else f"{self.call}, stage {self.stage.value}"
         file = "" if self.filename is None else f": {self.filename!r}"
         reason = f": {self.hint}" if self.hint else ""
         return f"[Errno {self.errno}] {self.strerror}{file} ({where}){reason}"

@@ -22,7 +22,7 @@ def failure(report: _Report, setup: ChildSetup, plan: Plan, *program: Any) -> Sy
 
     `program` is what was to be executed, if anything: its name, the arguments as one block, the environment.
     """
-    facts = (setup, plan.verb.is_own_process, plan.struct.process_group, *(program or (b"", b"", {})))
+    facts = (setup, plan.verb.is_own_process, plan.struct, *(program or (b"", b"", {})))
     return child_error(report, facts, _filename(report, setup, program))
 
 

@@ -59,7 +59,7 @@ def _let_go(child: _Child) -> bool:
 
 
 class Process:
-    """A child process. Made by `spawn`.
+    """A child process. Made by `spawn` and `fork`.
 
     Threads may share one: any number may wait, and all learn the status. Signals go through a pidfd, which is opened
     when the child is made, so they never reach a process that got its number later; where the kernel has no pidfds
@@ -69,7 +69,7 @@ class Process:
     the handle. One that is dropped unwaited gives a ResourceWarning.
 
     Attributes:
-        args: what it was started with.
+        args: what it was started with; () if it was forked.
     """
 
     __slots__ = ("__weakref__", "_child", "args")
@@ -278,7 +278,8 @@ class Process:
     def close(self) -> None:
         """Let go of the process: it is left alone, and reaped by a later `spawn` once it has ended.
 
-        What is known of its end stays known; all else raises ValueError from here on.
+        What is known of its end stays known. What needs the handle (waiting, a signal to one that may still run, end)
+        raises ValueError from here on.
         """
         _let_go(self._child)
 
@@ -305,6 +306,9 @@ class Process:
             except ImportError:  # the interpreter is at its end
                 return
             warnings.warn(f"process {child.pid} was never waited for", ResourceWarning, source=self, stacklevel=2)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        raise TypeError("a Process can't be pickled: it is a child of this process")
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} pid={self.pid} returncode={self.returncode} args={self.args!r}>"

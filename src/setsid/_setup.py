@@ -49,15 +49,16 @@ class ChildSetup:
         user: a user's name or number. The child takes it as its real, effective and saved user id, and, unless said
             otherwise, the user's own group and supplementary groups: both from the password database, looked up in the
             parent each time a child is made. A number that the database doesn't have leaves the group, and drops all
-            supplementary ones. setresuid(2), needs CAP_SETUID
+            supplementary ones. The environment stays: HOME and USER are the parent's. setresuid(2), needs CAP_SETUID
         group: a group's name or number, for the real, effective and saved group id. setresgid(2), needs CAP_SETGID
         extra_groups: an iterable of names and numbers: the supplementary groups. setgroups(2), needs CAP_SETGID
         rlimits: a mapping of resource.RLIMIT_* to (soft, hard). setrlimit(2)
         nice: what to add to the nice value, -40 to 40. setpriority(2)
-        cpu_affinity: an iterable of the numbers of the CPUs that it may run on. sched_setaffinity(2), Linux
+        cpu_affinity: an iterable of the numbers of the CPUs that it may run on; those that are not there are left out.
+            sched_setaffinity(2), Linux
         oom_score_adj: -1000 (never) to 1000 (first): how likely the out-of-memory killer is to choose it. Linux
-        cgroup: a directory of the cgroup v2 file system, as a path or a file descriptor. The child is born in it where
-            the kernel can do that (Linux 5.7), and joins it else. cgroups(7), Linux
+        cgroup: a directory of the cgroup v2 file system, as a path or a file descriptor; it must be there. The child is
+            born in it where the kernel can do that (Linux 5.7), and joins it else. cgroups(7), Linux
         signal_mask: the signals that the program starts with blocked, or INHERIT. Empty by default.
         default_signals: signals set to their default action. Those that Python ignores (SIGPIPE, SIGXFSZ) by default.
             Signals that the parent catches are reset in any case, as exec itself does.
@@ -161,7 +162,20 @@ class ChildSetup:
     @property
     def apply(self) -> Apply:
         """`apply(*, parent_pid=None)`: carry the plan out in this process, which goes on in its program, as a child of
-        a fork server does. See `Apply`.
+        a fork server does.
+
+        Only what is said is changed. Files are closed at once, not at an exec, and Python's signal handlers stay but
+        for `default_signals` and `ignore_signals`. What belongs to a thread (`nice`, `cpu_affinity`,
+        `no_new_privileges`, `parent_death_signal`, `signal_mask`) is changed for the calling one and those that it
+        starts; so call it in the main thread, before there are others. Looked up in the parent
+        (`initializer=setup.apply`) it is made ready there, and the call in the child is a single one to C.
+
+            parent_pid: the process that is meant to be the parent, for `parent_death_signal`: if another is the parent
+                by now, that one has ended, and the signal is sent at once. Not said: it is not asked.
+
+        Raises ValueError for `steal_ctty`, which could not be undone, and for what belongs to a thread when called in
+        another than the main one (but for `signal_mask`); SystemCallError, with `stage`, when a step fails. The steps
+        before it stay done then, so the process had better end.
         """
         from ._apply import Apply
 

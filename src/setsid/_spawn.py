@@ -130,6 +130,8 @@ class _Environment:
 
 
 def _encoded(env: Environment) -> dict[bytes, bytes]:
+    if not hasattr(env, "items"):
+        raise TypeError(f"env must be a mapping, not {type(env).__name__}")
     variables = {_encode("env: a name", name): _encode(f"env[{name!r}]", value) for name, value in env.items()}
     for name in variables:
         if not name or b"=" in name:
