@@ -6,6 +6,7 @@
  */
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -116,11 +117,13 @@ static int is_done(int fd, struct sid_child *child)
     }
 }
 
-/* The child that has ended can't give the terminal back. All signals are blocked, SIGTTOU too. */
+/* The child that has ended can't give the terminal back. */
 static void return_foreground(const struct sid_plan *plan, const struct sid_fork *fork, int pid)
 {
     int group = plan->process_group > 0 ? plan->process_group : pid;
 
+    if (plan->process_group == SID_GROUP_INHERIT)
+        group = getpgrp();
     if (fork->foreground > 0 && sid_tcgetpgrp(plan->foreground_tty) == group)
         sid_tcsetpgrp(plan->foreground_tty, fork->foreground);
 }
@@ -133,6 +136,8 @@ static int ended_early(struct sid_child *child)
 
     if (child->pidfd >= 0)
         sidos_signal_pidfd(child->pidfd, SIGKILL);
+    else if (!sidh_has_ended(child)) /* else the number may be another's: the kernel may have reaped it */
+        kill(child->pid, SIGKILL);
     while (sidos_wait(child->pid, child->pidfd, WEXITED, &ended) == -EINTR)
         ;
     if (ended.code)
@@ -159,6 +164,8 @@ int sid_fork_parent(const struct sid_plan *plan, struct sid_fork *fork, int pid,
     say(fork, SIDCH_GO_ON);
     close_one(&fork->ends[1]);
     sidh_adopt(child, pid, -1);
+    /* A hook of the child's may hang: what ends a process must still end this one. Cancellation waits. */
+    sidos_unblock(&(struct sidos_blocked){.mask = fork->mask, .cancellation = PTHREAD_CANCEL_DISABLE});
     if (!is_done(fork->ends[0], child) && !child->report.error) {
         result = ended_early(child);
         return_foreground(plan, fork, pid);

@@ -4,7 +4,6 @@
  * The kernel sends that signal when the thread that made the child ends, and a pool's thread ends when it has been idle
  * for a while. The helper is made on first use. A forked copy of the process has none, and makes its own.
  */
-#include <limits.h>
 #include <pthread.h>
 #include <signal.h>
 
@@ -75,14 +74,20 @@ static int start_helper(void)
     pthread_attr_t attributes;
     pthread_t thread;
     sigset_t all, old;
+    size_t usual_size;
     int error;
 
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &old); /* sigfillset leaves out libc's own */
     pthread_attr_init(&attributes);
     pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+    pthread_attr_getstacksize(&attributes, &usual_size);
     pthread_attr_setstacksize(&attributes, STACK_SIZE);
     error = pthread_create(&thread, &attributes, serve, NULL);
+    if (error == EINVAL) { /* glibc puts all libraries' thread-local variables there, and they don't fit */
+        pthread_attr_setstacksize(&attributes, usual_size);
+        error = pthread_create(&thread, &attributes, serve, NULL);
+    }
     pthread_attr_destroy(&attributes);
     pthread_sigmask(SIG_SETMASK, &old, NULL);
     is_running = error == 0;

@@ -49,7 +49,8 @@ int sidh_open_cgroup(struct sidch_job *job, struct sid_report *report)
     return result;
 }
 
-/* Without pidfds there is still getppid, which is enough but for a child in a new pid namespace. */
+/* Without pidfds (ENOSYS; EPERM by a system call filter) there is still getppid, which is enough but for a child in a
+   new pid namespace. */
 static int open_parent(struct sidch_job *job)
 {
     if (!job->plan->parent_death_signal)
@@ -57,7 +58,7 @@ static int open_parent(struct sidch_job *job)
     job->parent_pid = getpid();
     job->parent_pidfd = sidos_open_pidfd(job->parent_pid);
     if (job->parent_pidfd < 0)
-        return job->parent_pidfd == -ENOSYS ? 0 : job->parent_pidfd;
+        return job->parent_pidfd == -ENOSYS || job->parent_pidfd == -EPERM ? 0 : job->parent_pidfd;
     return sidh_out_of_the_way(job->plan, &job->parent_pidfd);
 }
 

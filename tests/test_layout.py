@@ -30,6 +30,7 @@ RANKS = {
     "_fields": 0,
     "_procfs": 0,
     "_errors": 1,
+    "_exec_hints": 1,
     "_hints": 1,
     "_setup": 1,
     "_types": 1,
@@ -45,7 +46,7 @@ RANKS = {
     "__init__": 6,
 }
 # Imported inside functions, on first use; _types by type checkers alone.
-LAZY = {"_enums", "_procfs", "_hints", "_child_hints", "_types", "_session"}
+LAZY = {"_enums", "_procfs", "_hints", "_child_hints", "_exec_hints", "_types", "_session"}
 # The modules that may speak to C.
 NATIVE = {
     "_apply",

@@ -106,6 +106,8 @@ void sidch_close_own(struct sidch_state *, int all_is_done);
 int sidch_os_close_range(unsigned first, unsigned last, int now);
 /* Does so with every open fd from 3 up but those that are kept. */
 int sidch_os_close_others(struct sidch_state *);
+/* All bits set: no limit. */
+int sidch_os_set_limit(int resource, uint64_t soft, uint64_t hard);
 int sidch_os_set_affinity(const unsigned long *cpus, size_t size);
 /* Credentials of the calling thread alone, which is all that a child has. */
 extern const struct sidch_ids sidch_os_ids;

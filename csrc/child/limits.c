@@ -35,11 +35,6 @@ static int open_oom_score(void)
     return open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
 }
 
-static rlim_t limit(uint64_t value)
-{
-    return value == ~(uint64_t)0 ? RLIM_INFINITY : (rlim_t)value;
-}
-
 /* A low RLIMIT_NOFILE would leave no number for the file of the step after next: it is opened before. */
 int sidch_rlimits(struct sidch_state *state)
 {
@@ -49,8 +44,7 @@ int sidch_rlimits(struct sidch_state *state)
         state->oom_score_fd = open_oom_score();
     for (int i = 0; i < plan->rlimit_count; i++) {
         const struct sid_rlimit *said = &plan->rlimits[i];
-        const struct rlimit limits = {.rlim_cur = limit(said->soft), .rlim_max = limit(said->hard)};
-        if (setrlimit(said->resource, &limits) < 0)
+        if (sidch_os_set_limit(said->resource, said->soft, said->hard) < 0)
             return sidch_fail(state, SID_CALL_SETRLIMIT, said->resource);
     }
     return 0;

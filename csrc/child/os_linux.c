@@ -175,6 +175,14 @@ int sidch_os_set_mask(uint64_t mask)
     return syscall(SYS_rt_sigprocmask, SIG_SETMASK, &mask, NULL, (size_t)SET_SIZE) < 0 ? -errno : 0;
 }
 
+/* Not setrlimit(3), whose limits have 32 bits on some systems. */
+int sidch_os_set_limit(int resource, uint64_t soft, uint64_t hard)
+{
+    const uint64_t limits[] = {soft, hard};
+
+    return syscall(SYS_prlimit64, 0, resource, limits, NULL) < 0 ? -errno : 0;
+}
+
 int sidch_os_set_affinity(const unsigned long *cpus, size_t size)
 {
     return syscall(SYS_sched_setaffinity, 0, size, cpus) < 0 ? -errno : 0;

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 # The built-in half of `signal`, which takes long to import.
 import _signal  # type: ignore[import-not-found]
+import errno
 
 from ._calls import as_int
-from ._errors import prepare
+from ._errors import SystemCallError, prepare
 from ._failure import failure
 from ._fields import INT_MAX
 from ._marshal import APPLY, Plan, check_files
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
     from ._setup import ChildSetup
 
 _OF_A_THREAD = ("nice", "cpu_affinity", "no_new_privileges", "parent_death_signal")
-_HIDING = ("chroot", "user", "group", "rlimits")  # after these the package's own files may be out of reach
+# After these the package's own files may be out of reach.
+_HIDING = ("chroot", "user", "group", "extra_groups", "rlimits")
 _sid_apply = lib.sid_apply
 _set_handler = _signal.signal
 
@@ -35,7 +37,7 @@ class Apply:
         self._plan: Plan | None = None
         try:
             plan = self._marshal()
-        except (OSError, ValueError, TypeError):  # the call says so, or finds it mended
+        except Exception:  # whatever fileno() raises, too: the call says so, or finds it mended
             return
         if plan.is_static:
             self._plan = plan
@@ -81,7 +83,8 @@ def _error(result: int, setup: ChildSetup, plan: Plan) -> Exception:
         said = ", ".join(name for name in _OF_A_THREAD if getattr(setup, name))
         return ValueError(f"{said} would hold for this thread alone; call apply() in the main thread")
     if result == lib.SID_APPLY_BAD_FILE:
-        check_files(plan)  # which raises
+        check_files(plan)  # which raises, unless another thread has mended it; the report is not of this call
+        return SystemCallError(errno.EBADF, "fcntl")
     return failure(plan.report, setup, plan)
 
 

@@ -9,6 +9,7 @@ import errno as codes
 import os
 import resource
 
+from ._exec_hints import OF_A_PATH, execve, in_the_root
 from ._fields import NO_LIMIT
 from ._hints import call_hint, ctty_taken, group_elsewhere, terminal
 from ._native import lib
@@ -85,11 +86,13 @@ def _child_fd(errno: int, _: ChildFacts, fd: int) -> str | None:
 
 
 def _child_cwd(errno: int, facts: ChildFacts, _: int) -> str | None:
+    if facts.cwd is None:  # it was the one of chroot
+        return None
     if facts.setup.chroot is not None:
-        return _in_the_root(facts)
-    if errno == codes.EACCES and facts.cwd is not None:
-        return _not_searched(facts, os.path.join(facts.cwd, b"."))
-    if errno != codes.ENOENT or facts.cwd is None or not os.path.islink(facts.cwd):
+        return in_the_root(facts) if errno in (*OF_A_PATH, codes.ENOTDIR, codes.ELOOP) else None
+    if errno == codes.EACCES:
+        return _not_entered(facts.cwd)
+    if errno != codes.ENOENT or not os.path.islink(facts.cwd):
         return None
     target = os.readlink(facts.cwd)
     if os.path.lexists(os.path.join(os.path.dirname(facts.cwd), target)):
@@ -97,112 +100,14 @@ def _child_cwd(errno: int, facts: ChildFacts, _: int) -> str | None:
     return f"it is a symbolic link to {os.fsdecode(target)!r}, which does not exist"
 
 
-def _execve(errno: int, facts: ChildFacts, detail: int) -> str | None:
-    hint = _EXEC_HINTS.get(errno)
-    if hint is None:
-        return None
-    if facts.setup.chroot is not None and errno in _OF_A_PATH:
-        return _in_the_root(facts)
-    return hint(facts, facts.candidates()[detail])
-
-
-def _in_the_root(facts: ChildFacts) -> str:
-    """What the parent sees under the same name is another file."""
-    return f"it is looked for in the root {os.fsdecode(facts.setup.chroot or b'/')}"
-
-
-def _no_program(facts: ChildFacts, path: bytes) -> str | None:
-    if not facts.program:
-        return "the program's name is empty"
-    if b"/" not in facts.program:
-        candidates = facts.candidates()
-        found = [path for path in candidates if os.path.isfile(path)]
-        if not found:
-            where = "PATH" if b"PATH" in facts.env else f"{os.defpath}, since PATH is not set"
-            return f"there is none in {where}"
-        path = found[0]
-    if not os.path.lexists(path):
-        # The errno says it all, unless the place is not the one that comes to mind.
-        return f"there is no {os.fsdecode(path)}" if facts.cwd and path != facts.program else None
-    interpreter = _interpreter(path)
-    if interpreter and not os.path.exists(os.path.join(facts.cwd or b"", interpreter)):
-        name = os.fsdecode(interpreter)
-        shown = name if name.isprintable() else repr(name)
-        return f"{os.fsdecode(path)} exists, but its interpreter {shown} does not"
+def _not_entered(path: bytes) -> str | None:
+    """The first directory on the way that is closed. The step comes before the user's: it has the caller's rights."""
+    directory = b"/"
+    for part in os.path.realpath(path).split(b"/"):
+        directory = os.path.join(directory, part)
+        if not os.access(directory, os.X_OK, effective_ids=True):
+            return f"the caller may not search {os.fsdecode(directory)}"
     return None
-
-
-def _interpreter(path: bytes) -> bytes | None:
-    with open(path, "rb") as file:
-        line = file.readline(256)
-    # As the kernel reads it: a carriage return belongs to the name.
-    words = line[2:].rstrip(b"\n").replace(b"\t", b" ").split(b" ")
-    return next(filter(None, words), None) if line.startswith(b"#!") else None
-
-
-def _denied(facts: ChildFacts, path: bytes) -> str | None:
-    name = os.fsdecode(path)
-    if os.path.isdir(path):
-        return f"{name} is a directory"
-    if os.path.isfile(path) and not os.stat(path).st_mode & 0o111:
-        return f"{name} is not executable"
-    return _not_searched(facts, path)
-
-
-def _not_searched(facts: ChildFacts, path: bytes) -> str | None:
-    """The first directory on the way to `path` that its owner's, group's and others' bits keep a new user out of."""
-    if not facts.ids.sets_user or facts.ids.user == 0:
-        return None
-    groups = {facts.ids.group} if facts.ids.sets_group else {os.getegid()}
-    groups |= set(facts.ids.groups[0 : facts.ids.group_count]) if facts.ids.sets_groups else set(os.getgroups())
-    # The file may be a link that leads elsewhere.
-    for place in os.path.realpath(os.path.dirname(path)), os.path.dirname(os.path.realpath(path)):
-        directory = b"/"
-        for part in place.split(b"/"):
-            directory = os.path.join(directory, part)
-            if "system.posix_acl_access" in os.listxattr(directory):
-                return None  # which may say otherwise
-            if not _may_search(os.stat(directory), facts.ids.user, groups):
-                return f"user {facts.ids.user} may not search {os.fsdecode(directory)}"
-    return None
-
-
-def _may_search(directory: os.stat_result, user: int, groups: set[int]) -> bool:
-    shift = 6 if directory.st_uid == user else 3 if directory.st_gid in groups else 0
-    return bool(directory.st_mode >> shift & 1)
-
-
-def _no_format(_: ChildFacts, path: bytes) -> str | None:
-    with open(path, "rb") as file:
-        start = file.read(4)
-    if not start:
-        return f"{os.fsdecode(path)} is empty"
-    if start[:2] == b"#!" or start == b"\x7fELF":
-        return None
-    return f"{os.fsdecode(path)} is no binary and has no #! line; name its interpreter, as sh"
-
-
-def _too_big(facts: ChildFacts, _: bytes) -> str | None:
-    argv = facts.arguments.split(b"\0")
-    size = len(facts.arguments) + 1
-    variables = [len(name) + len(value) + 1 for name, value in facts.env.items()]
-    env_size = sum(variables) + len(variables)
-    longest = max(*map(len, argv), *variables, 0)
-    return f"arguments take {size} bytes, the environment {env_size}, the longest string {longest}"
-
-
-def _too_many(*_: object) -> str:
-    return "the user that it runs as has more processes than its RLIMIT_NPROC allows"
-
-
-_OF_A_PATH = (codes.ENOENT, codes.EACCES, codes.ENOEXEC)
-_EXEC_HINTS: dict[int, Callable[[ChildFacts, bytes], str | None]] = {
-    codes.ENOENT: _no_program,
-    codes.EACCES: _denied,
-    codes.ENOEXEC: _no_format,
-    codes.E2BIG: _too_big,
-    codes.EAGAIN: _too_many,  # execve(2): after a change of the user, and for no other reason
-}
 
 
 def _lacks(capability: str) -> bool:
@@ -271,8 +176,6 @@ def _cgroup(errno: int, facts: ChildFacts, _: int) -> str | None:
         return None
     directory = f"/proc/self/fd/{cgroup}" if isinstance(cgroup, int) else os.fsdecode(cgroup)
     shown = os.path.realpath(directory) if isinstance(cgroup, int) else directory
-    if errno == codes.EINVAL:
-        return f"{shown} is not in a cgroup v2 file system"
     if errno == codes.EACCES:
         may = os.access(os.path.join(directory, "cgroup.procs"), os.W_OK, effective_ids=True)
         return None if may else f"the caller may not write {shown}/cgroup.procs"
@@ -281,6 +184,13 @@ def _cgroup(errno: int, facts: ChildFacts, _: int) -> str | None:
         return f"the type of {shown} is {kind!r}" if kind != "domain" else None
     controllers = _line(directory, "cgroup.subtree_control") if errno == codes.EBUSY else ""
     return f"{shown} hands {controllers} on to its children, so no process may be in it itself" if controllers else None
+
+
+def _no_cgroup(errno: int, facts: ChildFacts, _: int) -> str | None:
+    """Only fstatfs tells: a write to cgroup.procs can be EINVAL too, as for a real-time process."""
+    cgroup = facts.setup.cgroup
+    shown = os.path.realpath(f"/proc/self/fd/{cgroup}") if isinstance(cgroup, int) else os.fsdecode(cgroup or b"")
+    return f"{shown} is not in a cgroup v2 file system" if errno == codes.EINVAL else None
 
 
 def _line(directory: str, name: str) -> str:
@@ -310,9 +220,9 @@ _CHILD_HINTS: dict[str, Callable[[int, ChildFacts, int], str | None]] = {
     "dup2": _child_fd,
     "fcntl": _child_fd,
     "chdir": _child_cwd,
-    "execve": _execve,
+    "execve": execve,
     "open": _cgroup,
-    "fstatfs": _cgroup,
+    "fstatfs": _no_cgroup,
     "write": _write,
     "setrlimit": _setrlimit,
     "setpriority": _needs("CAP_SYS_NICE"),

@@ -34,9 +34,17 @@ def look_up(setup: ChildSetup) -> tuple[int | None, int | None, list[int] | None
         groups = os.getgrouplist(entry.pw_name, entry.pw_gid if group is None else group)
     elif user is not None:
         groups = []
-    if groups is not None and set(groups) == set(os.getgroups()):
+    if groups is not None and _are_held(groups, None if setup.extra_groups is not None else group):
         groups = None  # setting them needs a right even so
     return user, group, groups  # type: ignore[return-value]  # a user without an entry is a number
+
+
+def _are_held(groups: list[int], group: int | None) -> bool:
+    """Whether the process has these supplementary groups. The user's databases list his own group too; a process that
+    has `group` as its own need not have it there (as in a container).
+    """
+    own = {group} & {os.getegid()}
+    return {*groups} - own == {*os.getgroups()} - own
 
 
 def _user(user: str | int) -> struct_passwd | None:
