@@ -29,6 +29,32 @@ with nothing_left():
 """)
 
 
+def test_it_does_not_pickle_and_says_so() -> None:
+    fresh(
+        RAISES
+        + """
+import copy, pickle
+with setsid.spawn(["true"]) as process:
+    for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
+        with raises(TypeError, "a Process can't be pickled: it is a child of this process"):
+            pickle.dumps(process, protocol)
+    with raises(TypeError, "can't be pickled"):
+        copy.copy(process)
+"""
+    )
+
+
+def test_an_environment_that_is_no_mapping_is_named() -> None:
+    fresh(
+        RAISES
+        + """
+for env in ["A=b"], "A=b", 5:
+    with nothing_left(), raises(TypeError, f"env must be a mapping, not {type(env).__name__}"):
+        setsid.spawn(["true"], env=env)
+"""
+    )
+
+
 def test_the_returncode_is_the_exit_status_or_minus_the_signal(way: str) -> None:
     fresh(
         """
