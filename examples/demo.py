@@ -12,7 +12,7 @@ import sys
 import textwrap
 import time
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -138,13 +138,23 @@ def rows_of(shown: str) -> list[Row]:
     return [Row(int(pid), int(pgid), int(sid), tty, int(tpgid), comm) for pid, pgid, sid, tty, tpgid, comm in found]
 
 
-def await_program(name: str, jobs: str) -> None:
-    """Wait until the job is the program that it is to be: the prompt may come before the forked shell executes it."""
+def job_of(jobs: str) -> int:
     found = re.search(r"^\[1\]\D*(\d+)", jobs, re.MULTILINE)
     if found is None:
         sys.exit(f"demo: sh does not tell of its jobs\n{jobs}")
+    return int(found[1])
+
+
+def await_process(pid: int, is_so: Callable[[str, str], bool]) -> None:
+    """Wait until it is so of the process: its name and state, both empty once it has been reaped."""
     deadline = time.monotonic() + SECONDS
-    while Path(f"/proc/{found[1]}/comm").read_text().strip() != name and time.monotonic() < deadline:
+    while time.monotonic() < deadline:
+        try:
+            name, _, rest = Path(f"/proc/{pid}/stat").read_text().partition("(")[2].rpartition(")")
+        except (FileNotFoundError, ProcessLookupError):
+            name, rest = "", " "
+        if is_so(name, rest[:2].strip()):
+            return
         time.sleep(0.001)
 
 
@@ -166,13 +176,17 @@ def use(shell: int, manager: int, terminal: int) -> None:
     show(screen.read_until(PROMPT) + screen.type("sleep 30 &").removesuffix(PROMPT))
     jobs = screen.type("jobs -l").removesuffix(PROMPT)
     show(PROMPT + jobs)
-    await_program("sleep", jobs)
+    job = job_of(jobs)
+    await_process(job, lambda name, _: name == "sleep")  # the prompt may come before the forked shell executes it
     listing = screen.type(PS).removesuffix(PROMPT)
     rows = rows_of(listing)
     if not rows:
         sys.exit(f"demo: this ps can't tell what is asked of it; install another (Debian: procps)\n{listing}")
     show(PROMPT + listing)
-    show(PROMPT + screen.type("kill %1; wait").removesuffix(PROMPT))
+    show(PROMPT + screen.type("kill %1").removesuffix(PROMPT))
+    # Not `wait`: bash says nothing of a job that has ended before it. Told at a prompt, or else by `jobs`.
+    await_process(job, lambda _, state: state in ("Z", "X", ""))
+    show(PROMPT + screen.type("jobs").removesuffix(PROMPT))
 
     heading("Who led what while ps ran, drawn from what it said:")
     draw(picture(rows))

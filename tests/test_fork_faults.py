@@ -143,7 +143,9 @@ def check_killed(call, **changes):
         assert (error.stage, error.call, error.errno) == (None, "fork", errno.ECHILD), repr(error)
         assert isinstance(error, ChildProcessError)
         assert error.hint.startswith("process ") and "by signal 9 " in error.hint, error.hint
-    assert "+++ killed by SIGKILL +++" in log()
+    deadline = time.monotonic() + 30  # strace writes it after it has let the parent know
+    while "+++ killed by SIGKILL +++" not in log():
+        assert time.monotonic() < deadline
     assert os.listdir(sys.argv[1]) == []
     assert setsid.tcgetpgrp(terminal) == os.getpgrp()
 """

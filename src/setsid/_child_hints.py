@@ -102,6 +102,8 @@ def _child_cwd(errno: int, facts: ChildFacts, _: int) -> str | None:
 
 def _not_entered(path: bytes) -> str | None:
     """The first directory on the way that is closed. The step comes before the user's: it has the caller's rights."""
+    if not os.path.isabs(path) and not os.access(os.getcwd(), os.X_OK, effective_ids=True):
+        return None  # the way begins below a closed directory: from the root it is not the same one
     directory = b"/"
     for part in os.path.realpath(path).split(b"/"):
         directory = os.path.join(directory, part)
