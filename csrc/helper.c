@@ -99,6 +99,10 @@ int sidh_start_on_helper(struct sidos_start *start, enum sid_call *call)
     struct errand errand = {.start = start};
     int result = 0;
 
+    if (sidos_next_child_is_init()) { /* a thread could not be made here either: the namespace would get lost */
+        *call = SID_CALL_PTHREAD_CREATE;
+        return -EINVAL;
+    }
     pthread_once(&once, set_up);
     pthread_mutex_lock(&lock);
     if (!is_running)

@@ -203,4 +203,4 @@ def run(source: str, *args: object, way: str | None = None, wrapper: tuple[str, 
     result = fresh(source, *args, way=way, wrapper=wrapper, check=False)
     if "SKIP" in result.stdout:
         pytest.skip(result.stdout.strip())
-    assert (result.returncode, result.stderr) == (0, "")
+    assert (result.returncode, result.stderr) == (0, ""), f"{result.returncode}\n{result.stdout}\n{result.stderr}"

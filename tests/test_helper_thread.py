@@ -248,3 +248,37 @@ thread.join()
 """,
         way=way,
     )
+
+
+@pytest.mark.parametrize("helper", ["before", "after"])
+def test_a_thread_whose_children_belong_to_another_pid_namespace_is_refused(helper: str, way: str) -> None:
+    """Else the child would be in the old one, without a word. As after unshare no thread can be made either."""
+    run(
+        HELPER
+        + """
+import ctypes
+CLONE_NEWPID = 0x20000000
+libc = ctypes.CDLL(None, use_errno=True)
+
+def refused():
+    if libc.unshare(CLONE_NEWPID) < 0:
+        return os.strerror(ctypes.get_errno())
+    try:
+        setsid.spawn(["true"], **PDEATH)
+    except OSError as error:
+        assert (error.errno, error.call, error.stage) == (errno.EINVAL, "pthread_create", None), error
+        assert error.hint.startswith("this thread's next children belong to another pid namespace"), error.hint
+        return None
+    raise AssertionError("it was made")
+
+if sys.argv[1] == "before":
+    assert in_thread(succeed)
+with nothing_left():
+    if reason := in_thread(refused):
+        print("SKIP:", reason)
+        sys.exit()
+assert in_thread(succeed)  # a thread that has stayed
+""",
+        helper,
+        way=way,
+    )

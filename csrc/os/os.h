@@ -29,7 +29,7 @@ int sidos_open_directory(const char *path);
 /* Whether `fd` is a cgroup v2 directory: 0, -EINVAL, or another -errno. */
 int sidos_check_cgroup(int fd);
 
-/* Whether the caller's next child will be the init of a new pid namespace. */
+/* Whether the caller's next child will be in another pid namespace than the caller (and the first one its init). */
 int sidos_next_child_is_init(void);
 
 /* Blocks every signal of the calling thread, libc's own too, and thread cancellation. */

@@ -160,6 +160,18 @@ def _setrlimit(errno: int, facts: ChildFacts, number: int) -> str | None:
     return f"the hard limit of {name} is {hard}, and the caller lacks CAP_SYS_RESOURCE to raise it"
 
 
+def _helper(errno: int, _: ChildFacts, __: int) -> str | None:
+    next_child = "/proc/thread-self/ns/pid_for_children"
+    # It leads nowhere until the namespace has its first process.
+    is_elsewhere = not os.path.exists(next_child) or not os.path.samefile("/proc/thread-self/ns/pid", next_child)
+    if errno != codes.EINVAL or not os.path.lexists(next_child) or not is_elsewhere:
+        return None
+    return (
+        "this thread's next children belong to another pid namespace (unshare), and a child with a parent-death signal "
+        "is made by another thread"
+    )
+
+
 def _affinity(errno: int, facts: ChildFacts, _: int) -> str | None:
     with open("/sys/devices/system/cpu/online") as file:
         text = file.read().strip()
@@ -224,6 +236,7 @@ _CHILD_HINTS: dict[str, Callable[[int, ChildFacts, int], str | None]] = {
     "chdir": _child_cwd,
     "execve": execve,
     "open": _cgroup,
+    "pthread_create": _helper,
     "fstatfs": _no_cgroup,
     "write": _write,
     "setrlimit": _setrlimit,
