@@ -427,11 +427,13 @@ from strace import *
 reader, writer = os.pipe()  # until whose end the child waits
 plan = setsid.ChildSetup(user=stranger, stdin=reader, close_fds=True)
 
-def meet(name):
+def meet(name, see):
     with tracing("-e", "trace=setresuid", "-e", f"inject=setresuid:signal={name}"):
         if sys.argv[1] == "setsid.fork":
-            return setsid.fork(plan) or _await_the_end(0)
-        return setsid.spawn(["cat"], plan)
+            process = setsid.fork(plan) or _await_the_end(0)
+        else:
+            process = setsid.spawn(["cat"], plan)
+        return process, see(process)  # before strace leaves: a SIGSTOP that meets that, it takes for its own
 """
 
 
@@ -443,8 +445,8 @@ def test_the_new_user_can_not_stop_the_child_before_it_has_executed(start: str, 
         MET
         + """
 with nothing_left():
-    process = meet("SIGSTOP")
-    change, facts = process.wait_change(30), status(process.pid)
+    process, change = meet("SIGSTOP", lambda process: process.wait_change(30))
+    facts = status(process.pid)
     name = status()["Name"] if sys.argv[1] == "setsid.fork" else "cat"
     seen = change.value, facts["State"][0], facts["Name"], facts["Uid"].split()[0]
     assert seen == ("stopped", "T", name, str(stranger)), seen
@@ -467,8 +469,8 @@ def test_the_new_user_may_kill_the_child_before_it_has_executed(start: str, need
         + """
 with nothing_left():
     try:
-        process = meet("SIGKILL")
-        assert process.wait(30) == -signal.SIGKILL
+        process, returncode = meet("SIGKILL", lambda process: process.wait(30))
+        assert returncode == -signal.SIGKILL
         process.close()
     except setsid.SystemCallError as error:
         assert sys.argv[1] == "setsid.fork"
