@@ -15,6 +15,7 @@ from ._native import lib
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any
 
     from ._setup import ChildSetup
@@ -24,23 +25,26 @@ _OF_A_THREAD = ("nice", "cpu_affinity", "no_new_privileges", "parent_death_signa
 _HIDING = ("chroot", "user", "group", "extra_groups", "rlimits")
 _sid_apply = lib.sid_apply
 _set_handler = _signal.signal
+_DEFAULT, _IGNORE = _signal.SIG_DFL, _signal.SIG_IGN
 
 
 class Apply:
     """What `ChildSetup.apply` is, which tells all about it. Made ready where that is looked up."""
 
-    __slots__ = ("_handlers", "_plan", "_setup")
+    # In a fresh child every page that is written, and be it a reference count, is copied first: so few objects, and flat.
+    __slots__ = ("_defaults", "_ignored", "_ready", "_setup")
 
     def __init__(self, setup: ChildSetup) -> None:
         self._setup = setup
-        self._handlers = handlers_of(setup)
-        self._plan: Plan | None = None
+        self._defaults = tuple(setup.default_signals or ())
+        self._ignored = tuple(setup.ignore_signals or ())
+        self._ready: tuple[Any, Any, Any, Plan] | None = None
         try:
             plan = self._marshal()
         except Exception:  # whatever fileno() raises, too: the call says so, or finds it mended
             return
         if plan.is_static:
-            self._plan = plan
+            self._ready = plan.struct, plan.scratch, plan.report, plan
 
     def _marshal(self) -> Plan:
         if self._setup.steal_ctty:
@@ -52,13 +56,19 @@ class Apply:
     def __call__(self, *, parent_pid: int | None = None) -> None:
         """Carry the plan out in this process."""
         parent = 0 if parent_pid is None else _pid(parent_pid)
-        plan = self._plan or self._marshal()
-        result = _sid_apply(plan.struct, plan.scratch, parent, plan.report)
+        if self._ready is not None:
+            struct, scratch, report, plan = self._ready
+        else:
+            plan = self._marshal()
+            struct, scratch, report = plan.struct, plan.scratch, plan.report
+        result = _sid_apply(struct, scratch, parent, report)
         if result:
             raise _error(result, self._setup, plan)
-        try:  # as tell_python() does; a call more has its price, in copied pages
-            for number, handler in self._handlers:
-                _set_handler(number, handler)
+        try:  # as tell_python() does
+            for number in self._defaults:
+                _set_handler(number, _DEFAULT)
+            for number in self._ignored:
+                _set_handler(number, _IGNORE)
         except ValueError:
             return
 
@@ -88,19 +98,15 @@ def _error(result: int, setup: ChildSetup, plan: Plan) -> Exception:
     return failure(plan.report, setup, plan)
 
 
-def handlers_of(setup: ChildSetup) -> tuple[tuple[int, Any], ...]:
-    """The signals whose dispositions the plan says, each with what Python calls it."""
-    defaults, ignored = setup.default_signals or (), setup.ignore_signals or ()
-    return (*((number, _signal.SIG_DFL) for number in defaults), *((number, _signal.SIG_IGN) for number in ignored))
-
-
-def tell_python(handlers: tuple[tuple[int, Any], ...]) -> None:
+def tell_python(defaults: Iterable[int], ignored: Iterable[int]) -> None:
     """Have Python's table of handlers say what the dispositions are; C has set them already.
 
     Possible in the main thread only. In another the table stays, and with it what signal.getsignal() says.
     """
     try:
-        for number, handler in handlers:
-            _set_handler(number, handler)
+        for number in defaults:
+            _set_handler(number, _DEFAULT)
+        for number in ignored:
+            _set_handler(number, _IGNORE)
     except ValueError:
         return

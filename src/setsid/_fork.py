@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from ._apply import handlers_of, tell_python
+from ._apply import tell_python
 from ._errors import SystemCallError
 from ._failure import failure
 from ._marshal import FORK, marshal
@@ -55,7 +55,7 @@ def fork(setup: ChildSetup | None = None, **changes: Unpack[SetupFields]) -> Pro
     child = ffi.new("struct sid_child *")
     process = Process(child, ())
     state = ffi.new("struct sid_fork *", {"ends": (-1, -1)})
-    handlers = handlers_of(setup)
+    defaults, ignored = setup.default_signals or (), setup.ignore_signals or ()
     # All that is needed later is at hand before: every page that one of the two processes writes, and be it a reference
     # count, is copied.
     struct, scratch, owner, in_child, in_parent = plan.struct, plan.scratch, os.getpid(), _in_child, _in_parent
@@ -68,7 +68,8 @@ def fork(setup: ChildSetup | None = None, **changes: Unpack[SetupFields]) -> Pro
             pid = os.fork()
             if pid == 0:
                 in_child(struct, scratch, state)
-                tell_python(handlers)
+                if defaults or ignored:
+                    tell_python(defaults, ignored)
                 return None
             if in_parent(struct, state, pid, child) == 0:
                 return process
