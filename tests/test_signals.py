@@ -237,7 +237,7 @@ on_a_pty({inner!r}, during, seconds=0)
 
 # Holds the child, for 1.5 s each, where the window is widest: as it returns from unblocking its signals, and in the
 # handler that notes the stop.
-_SLOW = "delay_exit=1500000:when=1", "delay_enter=1500000:when=1"
+_SLOW = "delay_exit=3000000:when=1", "delay_enter=3000000:when=1"
 UNBLOCKED = ("-e", f"inject=rt_sigprocmask:{_SLOW[0]}", "-e", f"inject=rt_sigreturn:{_SLOW[1]}")
 AT_EXEC = ("-e", f"inject=execve:{_SLOW[1]}")
 

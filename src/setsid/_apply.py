@@ -31,7 +31,7 @@ _DEFAULT, _IGNORE = _signal.SIG_DFL, _signal.SIG_IGN
 class Apply:
     """What `ChildSetup.apply` is, which tells all about it. Made ready where that is looked up."""
 
-    # In a fresh child every page that is written, and be it a reference count, is copied first: so few objects, and flat.
+    # In a fresh child every page that is written, and be it a reference count, is copied first: so few objects.
     __slots__ = ("_defaults", "_ignored", "_ready", "_setup")
 
     def __init__(self, setup: ChildSetup) -> None:

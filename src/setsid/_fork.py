@@ -11,7 +11,7 @@ from ._failure import failure
 from ._marshal import FORK, marshal
 from ._native import ffi, lib
 from ._process import Process, dropped, reap_dropped
-from ._setup import ChildSetup
+from ._setup import with_changes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
     from ._marshal import Plan
     from ._native import _Child
+    from ._setup import ChildSetup
     from ._types import SetupFields
 
-_DEFAULT = ChildSetup()
 _in_child = lib.sid_fork_child
 _in_parent = lib.sid_fork_parent
 
@@ -42,12 +42,7 @@ def fork(setup: ChildSetup | None = None, **changes: Unpack[SetupFields]) -> Pro
     signal has ended the child before; the child is gone then, and has never come back to the caller. Raises the
     auditing events `setsid.fork` and `os.fork`. fork(2)
     """
-    if setup is None:
-        setup = _DEFAULT
-    elif not isinstance(setup, ChildSetup):
-        raise TypeError(f"setup must be a ChildSetup, not {type(setup).__name__}")
-    if changes:
-        setup = setup.replace(**changes)
+    setup = with_changes(setup, changes)
     sys.audit("setsid.fork")
     plan = marshal(setup, FORK)
     if dropped:

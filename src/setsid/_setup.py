@@ -211,6 +211,15 @@ class ChildSetup:
         return _rebuild, (type(self), _said(self))
 
 
+def with_changes(setup: ChildSetup | None, changes: SetupFields) -> ChildSetup:
+    """The plan that a function is given: `setup`, or an empty one, with `changes`. TypeError for what is no plan."""
+    if setup is None:
+        setup = _EMPTY
+    elif not isinstance(setup, ChildSetup):
+        raise TypeError(f"setup must be a ChildSetup, not {type(setup).__name__}")
+    return setup.replace(**changes) if changes else setup
+
+
 def _rebuild(cls: type[ChildSetup], fields: dict[str, Any]) -> ChildSetup:
     return cls(**fields)
 
@@ -255,3 +264,6 @@ def check_session(setup: ChildSetup, group: NewSession | Inherit | int) -> None:
             raise ValueError("release_ctty with NEW_SESSION: a new session has no terminal; say another process_group")
     elif setup.ctty is not None:
         raise ValueError(f"ctty needs process_group=NEW_SESSION, not {group!r}: only a session leader can acquire one")
+
+
+_EMPTY = ChildSetup()
