@@ -13,7 +13,7 @@
 
 #include "making.h"
 
-enum { LOOK_EVERY = 10, GIVE_UP_AFTER = 5000 }; /* milliseconds */
+enum { GIVE_UP_AFTER = 5000 /* milliseconds */ };
 
 static void close_one(int *fd)
 {
@@ -103,7 +103,7 @@ static int is_done(int fd, struct sid_child *child)
 
     for (;;) {
         struct pollfd wait[] = {{.fd = fd, .events = POLLIN}, {.fd = child->pidfd, .events = POLLIN}};
-        poll(wait, child->pidfd < 0 ? 1 : 2, over ? 0 : LOOK_EVERY);
+        poll(wait, child->pidfd < 0 ? 1 : 2, over ? 0 : SIDH_LOOK_EVERY);
         if (wait[0].revents) {
             if (sidh_read_record(fd, &child->report) <= 0 || child->report.error)
                 return 0;

@@ -25,7 +25,7 @@ int sidh_out_of_the_way(const struct sid_plan *plan, int *fd)
 /* Anywhere else "cgroup.procs" could be any file. */
 static int check_cgroup(const struct sidch_job *job, struct sid_report *report)
 {
-    int fd = job->cgroup_fd >= 0 ? job->cgroup_fd : job->plan->cgroup_fd;
+    int fd = sidch_cgroup_fd(job);
     int result = fd < 0 ? 0 : sidos_check_cgroup(fd);
 
     return result < 0 ? sidh_failed(report, SID_STAGE_CGROUP, SID_CALL_FSTATFS, result) : 0;

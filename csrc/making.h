@@ -5,8 +5,13 @@
 #include "child/child.h"
 #include "handle.h"
 
+/* How often the parent looks after a child that nothing tells of. */
+enum { SIDH_LOOK_EVERY = 10 /* milliseconds */ };
+
 /* job.c: what a plan needs that only the parent can open. */
 
+/* Notes that `call` failed with `error`, which is negative; that. */
+int sidh_failed(struct sid_report *report, enum sid_stage stage, enum sid_call call, int error);
 /* Moves `*fd` to a number from 3 up that the plan gives to no other file; 0. */
 int sidh_out_of_the_way(const struct sid_plan *plan, int *fd);
 /* Opens job->cgroup_fd where the plan names a cgroup; 0, or -errno with `report` filled. */
@@ -38,8 +43,6 @@ int sidh_read_record(int fd, struct sid_report *report);
 /* Has a child go on that was stopped before its time; the stop is noted, to be sent anew. */
 void sidh_put_off_stop(struct sid_child *child);
 int sidh_has_ended(const struct sid_child *child);
-/* Notes that `call` failed with `error`, which is negative; that. */
-int sidh_failed(struct sid_report *report, enum sid_stage stage, enum sid_call call, int error);
 /* Reaps a child that has failed: it has ended or is about to. */
 void sidh_reap_failed(struct sid_child *child);
 /* The child has reported: reaps a failed one, hands over the other; 0 or -errno. */

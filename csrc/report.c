@@ -8,8 +8,6 @@
 
 #include "making.h"
 
-enum { LOOK_EVERY = 10 /* milliseconds */ };
-
 int sidh_has_ended(const struct sid_child *child)
 {
     struct sidos_ended ended;
@@ -44,7 +42,7 @@ static void await_page(struct sidch_page *page, struct sid_child *child)
         uint32_t word = __atomic_load_n(&page->robust.word, __ATOMIC_ACQUIRE);
         if (word & SIDCH_HAS_EXECUTED)
             break;
-        sidos_await_word(&page->robust.word, word, LOOK_EVERY);
+        sidos_await_word(&page->robust.word, word, SIDH_LOOK_EVERY);
         if (word == __atomic_load_n(&page->robust.word, __ATOMIC_ACQUIRE)) {
             if (sidh_has_ended(child)) /* before it could ask the kernel to tell */
                 break;
@@ -88,7 +86,6 @@ int sidh_read_record(int fd, struct sid_report *report)
         record.stops = report->stops;
         *report = record;
     }
-    report->pid = record.pid;
     return 1;
 }
 
@@ -105,7 +102,7 @@ static void read_report(int fd, const struct sidch_job *job, struct sid_child *c
 
     while (!child->report.error) {
         struct pollfd wait = {.fd = fd, .events = POLLIN};
-        if (poll(&wait, 1, over ? 0 : LOOK_EVERY) > 0) {
+        if (poll(&wait, 1, over ? 0 : SIDH_LOOK_EVERY) > 0) {
             if (sidh_read_record(fd, &child->report) <= 0)
                 return;
         } else if (over) {

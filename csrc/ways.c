@@ -81,7 +81,7 @@ static int start_child(struct sidch_job *job, int way, struct sidos_start *start
 {
     int pid;
 
-    start->cgroup_fd = job->cgroup_fd >= 0 ? job->cgroup_fd : job->plan->cgroup_fd;
+    start->cgroup_fd = sidch_cgroup_fd(job);
     /* A clone3 that fails for the cgroup's sake has been the init of a new pid namespace all the same, and ended it. */
     if (start->cgroup_fd >= 0 && (!start->by_clone3 || sidos_next_child_is_init()))
         start->cgroup_fd = -1;

@@ -46,6 +46,12 @@ struct sidch_job {
     struct sidch_page *page;     /* where the kernel tells of exec; NULL: another way */
 };
 
+/* The directory of the cgroup to join; -1: none. */
+static inline int sidch_cgroup_fd(const struct sidch_job *job)
+{
+    return job->cgroup_fd >= 0 ? job->cgroup_fd : job->plan->cgroup_fd;
+}
+
 /* What one step finds out and a later one needs. */
 struct sidch_state {
     const struct sidch_job *job;

@@ -23,7 +23,7 @@ static int write_file(struct sidch_state *state, int fd, const char *text)
 /* "0" is the writer itself, in whatever pid namespace. cgroups(7) */
 int sidch_cgroup(struct sidch_state *state)
 {
-    int directory = state->job->cgroup_fd >= 0 ? state->job->cgroup_fd : state->plan->cgroup_fd;
+    int directory = sidch_cgroup_fd(state->job);
 
     if (directory < 0 || state->job->in_cgroup)
         return 0;

@@ -106,10 +106,15 @@ static void give_up(struct sidch_state *state)
     deliver(state);
 }
 
+static struct sidch_state beginning(const struct sidch_job *job)
+{
+    return (struct sidch_state){.job = job, .plan = job->plan, .cwd_fd = job->plan->cwd_fd, .oom_score_fd = -1};
+}
+
 int sidch_main(void *arg)
 {
     const struct sidch_job *job = arg;
-    struct sidch_state state = {.job = job, .plan = job->plan, .cwd_fd = job->plan->cwd_fd, .oom_score_fd = -1};
+    struct sidch_state state = beginning(job);
     struct sidch_robust_head robust;
 
     if (job->page && sidch_os_tell_of_exec(job->page, &robust) < 0)
@@ -122,7 +127,7 @@ int sidch_main(void *arg)
 
 int sidch_go_on(const struct sidch_job *job)
 {
-    struct sidch_state state = {.job = job, .plan = job->plan, .cwd_fd = job->plan->cwd_fd, .oom_score_fd = -1};
+    struct sidch_state state = beginning(job);
     int result = run_steps(&state);
 
     sidch_close_own(&state, result == 0);

@@ -25,19 +25,19 @@ if TYPE_CHECKING:
 class ChildFacts:
     """What a hint for a child's failure may need to know."""
 
-    __slots__ = ("arguments", "cwd", "env", "group", "ids", "is_own_process", "program", "setup")
+    __slots__ = ("arguments", "cwd", "env", "group", "is_own_process", "plan", "program", "setup")
 
     def __init__(
         self,
         setup: ChildSetup,
         is_own_process: bool,
-        ids: Any,
+        plan: Any,
         program: bytes,
         arguments: bytes,
         env: Mapping[bytes, bytes],
     ) -> None:
         self.setup, self.is_own_process = setup, is_own_process
-        self.ids, self.group = ids, ids.process_group  # struct sid_plan
+        self.plan, self.group = plan, plan.process_group  # struct sid_plan
         self.program, self.arguments, self.env = program, arguments, env
         self.cwd: bytes | None = None  # where the child was, as we can name it
         if isinstance(setup.cwd, int):
@@ -184,12 +184,21 @@ def _affinity(errno: int, facts: ChildFacts, _: int) -> str | None:
     return f"none of these CPUs is online: {text} are"
 
 
-def _cgroup(errno: int, facts: ChildFacts, _: int) -> str | None:
+def _cgroup_directory(facts: ChildFacts) -> str:
     cgroup = facts.setup.cgroup
-    if cgroup is None:
+    return f"/proc/self/fd/{cgroup}" if isinstance(cgroup, int) else os.fsdecode(cgroup or b"")
+
+
+def _shown(facts: ChildFacts) -> str:
+    """The cgroup as it was said, or what a descriptor leads to."""
+    directory = _cgroup_directory(facts)
+    return os.path.realpath(directory) if isinstance(facts.setup.cgroup, int) else directory
+
+
+def _cgroup(errno: int, facts: ChildFacts, _: int) -> str | None:
+    if facts.setup.cgroup is None:
         return None
-    directory = f"/proc/self/fd/{cgroup}" if isinstance(cgroup, int) else os.fsdecode(cgroup)
-    shown = os.path.realpath(directory) if isinstance(cgroup, int) else directory
+    directory, shown = _cgroup_directory(facts), _shown(facts)
     if errno == codes.EACCES:
         may = os.access(os.path.join(directory, "cgroup.procs"), os.W_OK, effective_ids=True)
         return None if may else f"the caller may not write {shown}/cgroup.procs"
@@ -202,9 +211,7 @@ def _cgroup(errno: int, facts: ChildFacts, _: int) -> str | None:
 
 def _no_cgroup(errno: int, facts: ChildFacts, _: int) -> str | None:
     """Only fstatfs tells: a write to cgroup.procs can be EINVAL too, as for a real-time process."""
-    cgroup = facts.setup.cgroup
-    shown = os.path.realpath(f"/proc/self/fd/{cgroup}") if isinstance(cgroup, int) else os.fsdecode(cgroup or b"")
-    return f"{shown} is not in a cgroup v2 file system" if errno == codes.EINVAL else None
+    return f"{_shown(facts)} is not in a cgroup v2 file system" if errno == codes.EINVAL else None
 
 
 def _line(directory: str, name: str) -> str:

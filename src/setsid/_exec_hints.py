@@ -66,10 +66,10 @@ def _denied(facts: ChildFacts, path: bytes) -> str | None:
 
 def _not_searched(facts: ChildFacts, path: bytes) -> str | None:
     """The first directory on the way to `path` that its owner's, group's and others' bits keep a new user out of."""
-    if not facts.ids.sets_user or facts.ids.user == 0:
+    if not facts.plan.sets_user or facts.plan.user == 0:
         return None
-    groups = {facts.ids.group} if facts.ids.sets_group else {os.getegid()}
-    groups |= set(facts.ids.groups[0 : facts.ids.group_count]) if facts.ids.sets_groups else set(os.getgroups())
+    groups = {facts.plan.group} if facts.plan.sets_group else {os.getegid()}
+    groups |= set(facts.plan.groups[0 : facts.plan.group_count]) if facts.plan.sets_groups else set(os.getgroups())
     # The file may be a link that leads elsewhere.
     for place in os.path.realpath(os.path.dirname(path)), os.path.dirname(os.path.realpath(path)):
         directory = b"/"
@@ -77,8 +77,8 @@ def _not_searched(facts: ChildFacts, path: bytes) -> str | None:
             directory = os.path.join(directory, part)
             if "system.posix_acl_access" in os.listxattr(directory):
                 return None  # which may say otherwise
-            if not _may_search(os.stat(directory), facts.ids.user, groups):
-                return f"user {facts.ids.user} may not search {os.fsdecode(directory)}"
+            if not _may_search(os.stat(directory), facts.plan.user, groups):
+                return f"user {facts.plan.user} may not search {os.fsdecode(directory)}"
     return None
 
 

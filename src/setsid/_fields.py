@@ -67,9 +67,18 @@ def _range(name: str, number: int, low: int, high: int) -> None:
         raise ValueError(f"{name} must be between {low} and {high}, not {number}")
 
 
-def _int(name: str, number: Any, low: int, high: int) -> int:
+def _check_int(name: str, number: Any) -> None:
     if isinstance(number, bool) or not isinstance(number, int):
         raise TypeError(f"{name} must be an int, not {type(number).__name__}")
+
+
+def _check_iterable(name: str, values: Any, what: str) -> None:
+    if isinstance(values, (str, bytes)) or not hasattr(values, "__iter__"):
+        raise TypeError(f"{name} must be an iterable of {what}, not {type(values).__name__}")
+
+
+def _int(name: str, number: Any, low: int, high: int) -> int:
+    _check_int(name, number)
     _range(name, number, low, high)
     return int(number)
 
@@ -120,14 +129,11 @@ def _process_group(name: str, group: Any) -> Any:
 
 def _pass_fds(name: str, fds: Any) -> Any:
     """A mapping in sorted order of its keys, or a tuple."""
-    if isinstance(fds, (str, bytes)) or not hasattr(fds, "__iter__"):
-        raise TypeError(f"{name} must be an iterable of fds or a mapping of numbers to fds, not {type(fds).__name__}")
+    _check_iterable(name, fds, "fds or a mapping of numbers to fds")
     if not hasattr(fds, "keys"):
         return tuple(_fd(f"{name}: each", file) for file in fds)
     for target in fds:
-        if isinstance(target, bool) or not isinstance(target, int):
-            raise TypeError(f"{name}: the child's number must be an int, not {type(target).__name__}")
-        _range(f"{name}: the child's number", target, 0, INT_MAX)
+        _int(f"{name}: the child's number", target, 0, INT_MAX)
     return FrozenDict({target: _fd(f"{name}[{target}]", fds[target]) for target in sorted(fds)})
 
 
@@ -148,8 +154,7 @@ def _chroot(name: str, path: Any) -> Any:
 
 
 def _umask(name: str, mask: Any) -> int:
-    if isinstance(mask, bool) or not isinstance(mask, int):
-        raise TypeError(f"{name} must be an int, not {type(mask).__name__}")
+    _check_int(name, mask)
     if not 0 <= mask <= 0o777:
         raise ValueError(f"{name} must be between 0 and 0o777, not {mask:#o}")
     return int(mask)
@@ -158,8 +163,7 @@ def _umask(name: str, mask: Any) -> int:
 def _signals(name: str, signals: Any) -> Any:
     import signal  # slow to import; who names signals has it already
 
-    if isinstance(signals, (str, bytes)) or not hasattr(signals, "__iter__"):
-        raise TypeError(f"{name} must be an iterable of signal numbers, not {type(signals).__name__}")
+    _check_iterable(name, signals, "signal numbers")
     known = signal.valid_signals()
     numbers = frozenset(signals)
     for number in numbers:
@@ -190,15 +194,13 @@ def _id(name: str, who: Any) -> Any:
 
 
 def _ids(name: str, ids: Any) -> Any:
-    if isinstance(ids, (str, bytes)) or not hasattr(ids, "__iter__"):
-        raise TypeError(f"{name} must be an iterable of names and numbers, not {type(ids).__name__}")
+    _check_iterable(name, ids, "names and numbers")
     return tuple(_id(f"{name}: each", who) for who in ids)
 
 
 def _limit(name: str, value: Any) -> int:
     """RLIM_INFINITY is what the `resource` module has for no limit: -1, or the highest number."""
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name} must be an int, not {type(value).__name__}")
+    _check_int(name, value)
     if not -1 <= value <= NO_LIMIT:
         raise ValueError(f"{name} must be between 0 and 2**64 - 1, or resource.RLIM_INFINITY, not {value}")
     return RLIM_INFINITY if value == NO_LIMIT else int(value)
@@ -226,8 +228,7 @@ def _nice(name: str, increment: Any) -> int:
 
 
 def _cpus(name: str, cpus: Any) -> Any:
-    if isinstance(cpus, (str, bytes)) or not hasattr(cpus, "__iter__"):
-        raise TypeError(f"{name} must be an iterable of CPU numbers, not {type(cpus).__name__}")
+    _check_iterable(name, cpus, "CPU numbers")
     kept = frozenset(_int(f"{name}: each", number, 0, CPU_MAX) for number in cpus)
     if not kept:
         raise ValueError(f"{name} is empty: there must be a CPU to run on")

@@ -214,8 +214,8 @@ class ChildSetup:
 def with_changes(setup: ChildSetup | None, changes: SetupFields) -> ChildSetup:
     """The plan that a function is given: `setup`, or an empty one, with `changes`. TypeError for what is no plan."""
     if setup is None:
-        setup = _EMPTY
-    elif not isinstance(setup, ChildSetup):
+        return ChildSetup(**changes) if changes else _EMPTY
+    if not isinstance(setup, ChildSetup):
         raise TypeError(f"setup must be a ChildSetup, not {type(setup).__name__}")
     return setup.replace(**changes) if changes else setup
 

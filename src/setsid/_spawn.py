@@ -9,7 +9,7 @@ from ._failure import failure
 from ._marshal import SPAWN, marshal
 from ._native import ffi, lib
 from ._process import Process, dropped, reap_dropped
-from ._setup import ChildSetup
+from ._setup import with_changes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
     from typing_extensions import Unpack
 
+    from ._setup import ChildSetup
     from ._types import Environment, SetupFields, StrOrBytesPath
 
-_DEFAULT = ChildSetup()
 _new = ffi.new
 _NULL = ffi.NULL
 _CHILD = ffi.typeof("struct sid_child *")
@@ -29,7 +29,7 @@ _audit = sys.audit
 _ENCODING, _ERRORS = sys.getfilesystemencoding(), sys.getfilesystemencodeerrors()
 
 
-def spawn(  # noqa: C901 - one straight path: every call more is seen in its cost
+def spawn(
     argv: Sequence[StrOrBytesPath],
     setup: ChildSetup | None = None,
     *,
@@ -54,12 +54,7 @@ def spawn(  # noqa: C901 - one straight path: every call more is seen in its cos
     PermissionError, ...). No child is left then. Raises the auditing event `setsid.spawn` with executable, argv, cwd,
     env. execve(2), vfork(2)
     """
-    if setup is None:
-        setup = ChildSetup(**changes) if changes else _DEFAULT
-    elif not isinstance(setup, ChildSetup):
-        raise TypeError(f"setup must be a ChildSetup, not {type(setup).__name__}")
-    elif changes:
-        setup = setup.replace(**changes)
+    setup = with_changes(setup, changes)
     if type(argv) is not list and type(argv) is not tuple:
         _check_sequence(argv)
     try:
