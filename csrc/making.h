@@ -45,6 +45,8 @@ void sidh_put_off_stop(struct sid_child *child);
 int sidh_has_ended(const struct sid_child *child);
 /* Reaps a child that has failed: it has ended or is about to. */
 void sidh_reap_failed(struct sid_child *child);
+/* The child is its user's from here on. */
+void sidh_hand_over(struct sid_child *child, int leads_session);
 /* The child has reported: reaps a failed one, hands over the other; 0 or -errno. */
 int sidh_settle(const struct sid_plan *plan, struct sid_child *child);
 

@@ -1,6 +1,7 @@
 /* The processes of a session or a process group. */
 #include <dirent.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,29 +28,44 @@ static int is_zombie(const char *stat)
     return !field || atol(field) <= 1;
 }
 
-/* 1, 0, or -errno when there is no file left to look with. */
-static int is_living(int pid)
+/* The size of what /proc tells of a process, in `stat`, which ends with NUL; 0: gone; or -errno, as when no file is
+   left to look with. */
+static int read_stat(int pid, char *stat, size_t room)
 {
-    char path[32], stat[512];
+    char path[32];
     ssize_t size;
     int fd;
 
     snprintf(path, sizeof path, "/proc/%d/stat", pid);
     fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
-        return errno == EMFILE || errno == ENFILE ? -errno : errno != ENOENT; /* hidden is not gone */
-    size = read(fd, stat, sizeof stat - 1);
+        return errno == ENOENT ? 0 : -errno;
+    size = read(fd, stat, room - 1);
     close(fd);
-    if (size <= 0)
-        return 0;
-    stat[size] = '\0';
-    return !is_zombie(stat);
+    stat[size < 0 ? 0 : size] = '\0';
+    return size < 0 ? 0 : (int)size;
+}
+
+/* 1, 0, or -errno when there is no file left to look with. */
+static int is_living(int pid)
+{
+    char stat[512];
+    int size = read_stat(pid, stat, sizeof stat);
+
+    if (size < 0)
+        return size == -EMFILE || size == -ENFILE ? size : 1; /* hidden is not gone */
+    return size > 0 && !is_zombie(stat);
+}
+
+static DIR *open_proc(void)
+{
+    return sidos_proc_is_ours() ? opendir("/proc") : (errno = ENOENT, NULL);
 }
 
 /* A process that starts or ends during the pass may be missed: repeat it where that matters. */
 int sid_members(int scope, int id, int *pids, int room)
 {
-    DIR *proc = sidos_proc_is_ours() ? opendir("/proc") : (errno = ENOENT, NULL);
+    DIR *proc = open_proc();
     struct dirent *entry;
     int count = 0, living = 0;
 
@@ -65,6 +81,40 @@ int sid_members(int scope, int id, int *pids, int room)
     }
     closedir(proc);
     return living < 0 ? living : count;
+}
+
+/* 1 if it lives and can be seen, else 0. */
+static int relation_of(int pid, struct sid_relation *relation)
+{
+    char stat[512];
+    const char *field;
+
+    if (read_stat(pid, stat, sizeof stat) <= 0 || is_zombie(stat) || !(field = strrchr(stat, ')')))
+        return 0;
+    relation->pid = pid;
+    return sscanf(field + 1, " %*c %d %d %d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %" SCNu64,
+                  &relation->ppid, &relation->pgid, &relation->sid, &relation->start) == 4;
+}
+
+int sid_relations(struct sid_relation *relations, int room)
+{
+    DIR *proc = open_proc();
+    struct dirent *entry;
+    int count = 0;
+
+    if (!proc)
+        return -errno;
+    while ((entry = readdir(proc))) {
+        struct sid_relation relation;
+        int pid = atoi(entry->d_name);
+        if (pid <= 0 || !relation_of(pid, &relation))
+            continue;
+        if (count < room)
+            relations[count] = relation;
+        count++;
+    }
+    closedir(proc);
+    return count;
 }
 
 int sid_open_member(int scope, int id, int pid)

@@ -183,16 +183,21 @@ static void resend_stops(struct sid_child *child, int stops)
             sid_signal_child(child, signals[i]);
 }
 
+void sidh_hand_over(struct sid_child *child, int leads_session)
+{
+    child->owner = getpid();
+    child->leads_session = leads_session;
+    child->refs = 1;
+    child->kept = 1;
+}
+
 int sidh_settle(const struct sid_plan *plan, struct sid_child *child)
 {
     if (child->report.error) {
         sidh_reap_failed(child);
         return -child->report.error;
     }
-    child->owner = getpid();
-    child->leads_session = plan->process_group == SID_GROUP_NEW_SESSION;
-    child->refs = 1;
-    child->kept = 1;
+    sidh_hand_over(child, plan->process_group == SID_GROUP_NEW_SESSION);
     resend_stops(child, child->report.stops);
     return 0;
 }

@@ -216,6 +216,18 @@ enum sid_scope { SID_SCOPE_SESSION, SID_SCOPE_GROUP };
 /* Fills `pids` with up to `room` living members (no zombies) of session or group `id`; how many there are, or
    -ENOENT without a /proc of our pid namespace. getsid(2), getpgid(2), proc_pid_stat(5) */
 int sid_members(int scope, int id, int *pids, int room);
+/* A process and whose child it is. */
+struct sid_relation {
+    int pid;
+    int ppid;
+    int pgid;
+    int sid;
+    uint64_t start; /* clock ticks since the boot: with the pid, it names one process for good */
+};
+
+/* Fills `relations` with up to `room` living processes, all that can be seen; how many there are, or an error as above.
+   proc_pid_stat(5) */
+int sid_relations(struct sid_relation *relations, int room);
 /* A pidfd of process `pid`, opened before its membership of `id` was seen; -ESRCH if it is no member. pidfd_open(2) */
 int sid_open_member(int scope, int id, int pid);
 /* Sends `signal` by number to `pid` if it is a member of `id`, where there is no pidfd to be had; 0. kill(2) */
@@ -234,6 +246,9 @@ int sid_point(const char **at, const char *strings, size_t size, int count);
    and no child left. execve(2), clone(2) */
 int sid_spawn(const struct sid_plan *plan, const char *executable, const char *argv, size_t argv_size, int argc,
               const char *const *envp, struct sid_child *child);
+/* Makes `child` the handle of process `pid`, an unreaped child of this process that was started otherwise; 0.
+   pidfd_open(2), getsid(2) */
+int sid_adopt(struct sid_child *child, int pid);
 /* For tests: forces a way (SID_WAY_PROBE: none) and hides pidfds; 0. */
 int sid_force(int way, int hide_pidfd);
 /* The way the next spawn takes, by probing where need be. */

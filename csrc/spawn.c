@@ -1,4 +1,6 @@
 /* spawn: a child that carries out a plan and then executes a program. */
+#include <unistd.h>
+
 #include "making.h"
 #include "vectors.h"
 
@@ -27,4 +29,11 @@ int sid_spawn(const struct sid_plan *plan, const char *executable, const char *a
     }
     sidh_free_vectors(&vectors);
     return result < 0 ? result : sidh_settle(plan, child);
+}
+
+int sid_adopt(struct sid_child *child, int pid)
+{
+    sidh_adopt(child, pid, -1);
+    sidh_hand_over(child, getsid(pid) == pid);
+    return 0;
 }

@@ -69,7 +69,7 @@ def open_fds() -> dict[int, str]:
 
 
 def children() -> list[int]:
-    """This process's children, zombies included."""
+    """This process's children, zombies included; not one that the kernel is just reaping by itself."""
     pids: list[int] = []
     for task in os.listdir("/proc/self/task"):
         try:
@@ -77,7 +77,14 @@ def children() -> list[int]:
                 pids += map(int, file.read().split())
         except (FileNotFoundError, ProcessLookupError):  # the thread has ended meanwhile
             continue
-    return sorted(pids)
+    return sorted(pid for pid in pids if _is_there(pid))
+
+
+def _is_there(pid: int) -> bool:
+    try:
+        return not status(pid)["State"].startswith("X")
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def status(pid: int | str = "self") -> dict[str, str]:

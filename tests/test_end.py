@@ -409,8 +409,8 @@ def test_processes_that_we_may_not_signal_are_reported_as_survivors(hide_pidfd: 
         pytest.skip("only root can start a process that its own user may not signal")
     scenario(
         """
-import setsid._session
-setsid._session._PATIENCE = 0.2
+import setsid._ending
+setsid._ending._PATIENCE = 0.2
 process, pids = family("u", "", "g")
 os.setresuid(65534, 65534, 65534)
 report = process.end(0.2)
@@ -573,13 +573,13 @@ def test_a_handle_that_is_closed_meanwhile_does_not_keep_end_from_killing(change
     fresh(
         DEAF
         + f"""
-import setsid._session
+import setsid._ending
 process = deaf(**{changes})
-signalled = setsid._session._Members.signal_and_wait
+signalled = setsid._ending._Members.signal_and_wait
 def closing(self, *args):
     process.close()
     return signalled(self, *args)
-setsid._session._Members.signal_and_wait = closing
+setsid._ending._Members.signal_and_wait = closing
 report = process.end(0.1)
 assert process.pid in report.ended and report.survived == ()
 assert process.returncode == -9 and children() == []
@@ -591,9 +591,9 @@ def test_a_spawn_does_not_forget_a_closed_child_that_an_end_still_needs() -> Non
     fresh(
         DEAF
         + """
-import setsid._session
+import setsid._ending
 process = setsid.spawn(["sh", "-c", "trap '' TERM; sleep 60 & exec sleep 60"], process_group=setsid.NEW_SESSION)
-signalled = setsid._session._Members.signal_and_wait
+signalled = setsid._ending._Members.signal_and_wait
 def closing(self, number, *args):
     if number == signal.SIGKILL:
         process.kill()
@@ -603,7 +603,7 @@ def closing(self, number, *args):
             pass
         assert process.pid in children()  # a zombie, so that nobody gets its number
     return signalled(self, number, *args)
-setsid._session._Members.signal_and_wait = closing
+setsid._ending._Members.signal_and_wait = closing
 assert process.end(0.1).survived == ()
 with setsid.spawn(["true"]):
     pass
@@ -612,25 +612,35 @@ assert children() == []
     )
 
 
-def test_an_exception_as_end_begins_leaves_a_child_that_can_be_reaped() -> None:
+@pytest.mark.parametrize("call", ["sid_is_ours", "sid_stay", "sid_members", "sid_signal_pidfd", "sid_relations"])
+def test_an_end_that_is_interrupted_ends_all_at_once(call: str) -> None:
     fresh(
-        """
-import setsid._session
+        f"""
+import setsid._ending
 class Lib:
+    interrupted = False
     def __getattr__(self, name):
         return getattr(lib, name)
-    def sid_stay(self, child, more):
-        lib.sid_stay(child, more)
-        if more > 0:
+    def {call}(self, *args):
+        result = lib.{call}(*args)
+        if not self.interrupted:
+            self.interrupted = True
             raise KeyboardInterrupt
-setsid._session.lib = Lib()
+        return result
+setsid._ending.lib = Lib()
 with nothing_left():
-    process = setsid.spawn(["sleep", "60"])
+    reader, writer = os.pipe()
+    process = setsid.spawn(["sh", "-c", "trap '' TERM; echo; sleep 60 & sleep 60"], stdout=writer)
+    os.close(writer)
+    assert os.read(reader, 1) == b"\\n"
     try:
         process.end()
     except KeyboardInterrupt:
-        process.kill()
-    assert process.wait() == -9 and children() == []
+        assert process.returncode == -9 and children() == []
+    else:
+        raise AssertionError
+    assert os.read(reader, 1) == b""  # the grandchild has ended too
+    os.close(reader)
     process.close()
 """
     )
@@ -639,10 +649,10 @@ with nothing_left():
 def test_a_member_that_comes_back_costs_no_file_descriptor() -> None:
     fresh(
         """
-import setsid._session
+import setsid._ending
 with nothing_left():
     process = setsid.spawn(["sleep", "60"])
-    members = setsid._session._Members(process._child)
+    members = setsid._ending._Members(process._child)
     members._signal(process.pid, 0)
     members._signal(process.pid, 0)
     members._unwatch()
@@ -659,7 +669,7 @@ def test_without_files_to_look_with_at_least_the_child_is_ended(free: int) -> No
 import resource
 process = setsid.spawn(["sleep", "60"])
 resource.setrlimit(resource.RLIMIT_NOFILE, (64, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
-import setsid._session
+import setsid._ending
 taken = []
 try:
     while True:

@@ -33,37 +33,51 @@ RANKS = {
     "_exec_hints": 1,
     "_hints": 1,
     "_setup": 1,
-    "_types": 1,
     "_calls": 2,
     "_child_hints": 2,
     "_failure": 2,
+    "_types": 2,
     "_marshal": 3,
     "_process": 3,
     "_session": 3,
     "_apply": 4,
+    "_ending": 4,
     "_spawn": 4,
+    "_arguments": 5,
+    "_async": 5,
     "_fork": 5,
-    "__init__": 6,
+    "_preexec": 5,
+    "_popen": 6,
+    "_pipes": 7,
+    "subprocess": 7,
+    "_run": 8,
+    "aio": 9,
+    "__init__": 10,
 }
 # Imported inside functions, on first use; _types by type checkers alone.
-LAZY = {"_enums", "_procfs", "_hints", "_child_hints", "_exec_hints", "_types", "_session"}
+LAZY = {
+    *("_enums", "_procfs", "_hints", "_child_hints", "_exec_hints", "_types", "_session", "_ending", "_async"),
+    *("_arguments", "_preexec", "_popen", "_pipes", "_run", "subprocess", "aio"),
+}
 # The modules that may speak to C.
 NATIVE = {
     "_apply",
+    "_async",
     "_calls",
     "_child_hints",
+    "_ending",
     "_failure",
     "_fork",
     "_hints",
     "_marshal",
     "_process",
-    "_session",
     "_spawn",
 }
 
 PUBLIC = {
     *("setsid", "getsid", "setpgid", "getpgid", "tcgetsid", "tcgetpgrp", "tcsetpgrp", "acquire_ctty", "release_ctty"),
     *("SystemCallError", "Stage", "ChildSetup", "NEW_SESSION", "INHERIT", "DEVNULL", "STDOUT"),
+    *("Popen", "run", "TimeoutExpired", "subprocess", "aio"),
     *("spawn", "fork", "Process", "ProcessState", "Session", "EndReport", "SetupFields", "NewSession", "Inherit"),
 }
 
@@ -170,7 +184,11 @@ print(json.dumps(sorted(after - before)))
 
 
 @pytest.mark.parametrize(
-    "name", ["EndReport", "Inherit", "NewSession", "ProcessState", "Session", "SetupFields", "Stage"]
+    "name",
+    [
+        *("EndReport", "Inherit", "NewSession", "Popen", "ProcessState", "Session", "SetupFields", "Stage"),
+        *("TimeoutExpired", "run"),
+    ],
 )
 def test_a_lazy_name_is_there_on_first_use(name: str) -> None:
     found = fresh_json(f"""

@@ -20,10 +20,14 @@ from ._spawn import spawn
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from . import aio, subprocess
+    from ._ending import EndReport
     from ._enums import ProcessState, Stage
     from ._fields import Inherit, NewSession
-    from ._session import EndReport, Session
+    from ._run import TimeoutExpired, run
+    from ._session import Session
     from ._types import SetupFields
+    from .subprocess import Popen
 
 __all__ = [
     "DEVNULL",
@@ -34,20 +38,25 @@ __all__ = [
     "EndReport",
     "Inherit",
     "NewSession",
+    "Popen",
     "Process",
     "ProcessState",
     "Session",
     "SetupFields",
     "Stage",
     "SystemCallError",
+    "TimeoutExpired",
     "acquire_ctty",
+    "aio",
     "fork",
     "getpgid",
     "getsid",
     "release_ctty",
+    "run",
     "setpgid",
     "setsid",
     "spawn",
+    "subprocess",
     "tcgetpgrp",
     "tcgetsid",
     "tcsetpgrp",
@@ -55,25 +64,31 @@ __all__ = [
 
 # These load on first use: what they import takes longer than all the rest.
 _LAZY = {
-    "EndReport": "_session",
+    "EndReport": "_ending",
     "Inherit": "_fields",
     "NewSession": "_fields",
+    "Popen": "_popen",
     "ProcessState": "_enums",
     "Session": "_session",
     "SetupFields": "_types",
     "Stage": "_enums",
+    "TimeoutExpired": "_run",
+    "run": "_run",
 }
+_SUBMODULES = {"aio", "subprocess"}
 
 # Not for type checkers: to them it would mean that every name is there.
 if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> object:
-        module = _LAZY.get(name)
+        module = name if name in _SUBMODULES else _LAZY.get(name)
         if module is None:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         from importlib import import_module
 
-        value = getattr(import_module(f".{module}", __name__), name)
+        value: object = import_module(f".{module}", __name__)
+        if name not in _SUBMODULES:
+            value = getattr(value, name)
         globals()[name] = value
         return value
 

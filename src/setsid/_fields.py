@@ -240,11 +240,12 @@ def _oom_score_adj(name: str, score: Any) -> int:
 
 
 def _signal(name: str, number: Any) -> int:
+    """0 is none, for who would decide otherwise, as `run` does."""
     import signal
 
     if isinstance(number, bool) or not isinstance(number, int):
         raise TypeError(f"{name} must be a signal's number, not {type(number).__name__}")
-    if number not in signal.valid_signals():
+    if number and number not in signal.valid_signals():
         raise ValueError(f"{name}: there is no signal {number}")
     return int(number)
 

@@ -26,7 +26,7 @@ _GROUPS: dict[object, int] = {NEW_SESSION: lib.SID_GROUP_NEW_SESSION, INHERIT: l
 class Verb:
     """What "not said" means to one of the functions that make a child. Sets of signals have bit n-1 for signal n."""
 
-    __slots__ = ("close_fds", "default_signals", "is_own_process", "process_group", "signal_mask")
+    __slots__ = ("close_fds", "default_signals", "executes", "is_own_process", "process_group", "signal_mask")
 
     def __init__(
         self,
@@ -35,8 +35,10 @@ class Verb:
         close_fds: bool,
         signal_mask: int | Inherit,
         default_signals: int,
+        executes: bool = True,
         is_own_process: bool = False,
     ) -> None:
+        self.executes = executes
         self.is_own_process = is_own_process
         self.process_group = process_group
         self.close_fds = close_fds
@@ -50,11 +52,23 @@ SPAWN = Verb(
     signal_mask=0,
     default_signals=lib.sid_python_ignored_signals(),
 )
-
-
+# What the standard library's Popen does.
+POPEN = Verb(
+    process_group=INHERIT,
+    close_fds=True,
+    signal_mask=INHERIT,
+    default_signals=lib.sid_python_ignored_signals(),
+)
 # What a process that goes on in Python leaves alone unless it is said.
-FORK = Verb(process_group=NEW_SESSION, close_fds=False, signal_mask=INHERIT, default_signals=0)
-APPLY = Verb(process_group=INHERIT, close_fds=False, signal_mask=INHERIT, default_signals=0, is_own_process=True)
+FORK = Verb(process_group=NEW_SESSION, close_fds=False, signal_mask=INHERIT, default_signals=0, executes=False)
+APPLY = Verb(
+    process_group=INHERIT,
+    close_fds=False,
+    signal_mask=INHERIT,
+    default_signals=0,
+    executes=False,
+    is_own_process=True,
+)
 
 
 class Plan:
@@ -76,8 +90,8 @@ class Plan:
         self.struct.moves = self._keep(ffi.new("struct sid_fd_move[]", moves))
         self._set_limits(setup)
         self._set_credentials(setup)
-        self.scratch = ffi.NULL if verb is SPAWN else ffi.new("int[]", len(moves))
-        self.report = ffi.NULL if verb is SPAWN else ffi.new("struct sid_report *")
+        self.scratch = ffi.NULL if verb.executes else ffi.new("int[]", len(moves))
+        self.report = ffi.NULL if verb.executes else ffi.new("struct sid_report *")
 
     def _keep(self, memory: Any) -> Any:
         self._kept.append(memory)

@@ -8,19 +8,21 @@ import time
 
 from ._calls import as_int
 from ._errors import SystemCallError, error
-from ._native import lib
+from ._native import ffi, lib
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Generator, Sequence
     from resource import struct_rusage
     from types import TracebackType
+    from typing import Any
 
     from typing_extensions import Self
 
+    from ._ending import EndReport
     from ._enums import ProcessState
     from ._native import _Child
-    from ._session import EndReport, Session
+    from ._session import Session
     from ._types import StrOrBytesPath
 
 FOREVER = -1
@@ -65,8 +67,8 @@ class Process:
     when the child is made, so they never reach a process that got its number later; where the kernel has no pidfds
     (Linux before 5.3), never once the child is reaped.
 
-    As a context manager: leaving normally waits for the child, leaving by an exception ends it (`end()`); both close
-    the handle. One that is dropped unwaited gives a ResourceWarning.
+    As a context manager, `async with` too: leaving normally waits for the child, leaving by an exception ends it
+    (`end()`); both close the handle. One that is dropped unwaited gives a ResourceWarning.
 
     Attributes:
         args: what it was started with; () if it was forked.
@@ -263,15 +265,37 @@ class Process:
         """End the session that the child leads, else the process group that it leads, else the child alone.
 
         Sends `signal` and SIGCONT, waits up to `grace` seconds for all to end, then sends SIGKILL until none is left,
-        and reaps the child last of all. What holds the caller is never signalled, and a process that has made a session
-        of its own is not found. Returns which processes ended and which survived.
+        and reaps the child last of all. What holds the caller is never signalled. Returns which processes have `ended`,
+        which have `survived`, and which living descendants have `escaped`, as by making a session of their own.
+        Interrupted by an exception of a signal handler, it sends SIGKILL at once, and raises it when that is done.
         Once the child has been reaped its number may be another's, so `end` does nothing: to end what a child leaves
         behind, `wait(reap=False)` first. Raises ChildProcessError as `wait` does, ValueError for an unknown signal.
         """
-        from ._session import end_process
+        from ._ending import end_process
 
         self._check_open()
         return end_process(self, grace, as_int(signal, "signal"))
+
+    # -- asyncio
+
+    def __await__(self) -> Generator[Any, None, int]:
+        """`await process` is the returncode once the process has ended, for any number of tasks.
+
+        Raises ChildProcessError as `wait` does, RuntimeError without a running asyncio event loop. Elsewhere than in
+        asyncio, wait until `fileno()` is readable, then `wait()`.
+        """
+        from ._async import wait_ended
+
+        return wait_ended(self).__await__()
+
+    async def end_async(self, grace: float = 5.0, *, signal: int = SIGTERM) -> EndReport:
+        """The same as `end`, in an asyncio event loop. Cancelled, it sends SIGKILL at once and waits until all have
+        ended, which takes some milliseconds.
+        """
+        from ._async import end_in_loop
+
+        self._check_open()
+        return await end_in_loop(self, grace, as_int(signal, "signal"))
 
     # -- the handle
 
@@ -298,6 +322,21 @@ class Process:
         finally:
             self.close()
 
+    async def __aenter__(self) -> Self:
+        self._check_open()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            if kind is None:
+                await self
+            else:
+                await self.end_async()
+        finally:
+            self.close()
+
     def __del__(self) -> None:
         child = getattr(self, "_child", None)  # none in one that was never made whole
         if child and child.kept and not child.closed and _let_go(child):
@@ -319,6 +358,29 @@ class Process:
 
     def _closed_error(self) -> ValueError:
         return ValueError(f"the handle of process {self.pid} is closed")
+
+
+class _Held(Process):
+    """One that its holder warns of."""
+
+    __slots__ = ()
+
+    def __del__(self) -> None:
+        child = getattr(self, "_child", None)
+        if child and child.kept and not child.closed:
+            _let_go(child)
+
+
+def started() -> Process:
+    """The Process of a child that is still to be made, and whose holder gives the ResourceWarning."""
+    return _Held(ffi.new("struct sid_child *"), ())
+
+
+def adopted(pid: int) -> Process:
+    """The same of a child that somebody else has made."""
+    process = started()
+    lib.sid_adopt(process._child, pid)
+    return process
 
 
 def _until(timeout: float, wait: Callable[[int], int]) -> int:

@@ -14,9 +14,11 @@ from ._setup import with_changes
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Any
 
     from typing_extensions import Unpack
 
+    from ._marshal import Plan
     from ._setup import ChildSetup
     from ._types import Environment, SetupFields, StrOrBytesPath
 
@@ -63,30 +65,43 @@ def spawn(
         arguments = b"\0".join([_encode(f"argv[{index}]", argument) for index, argument in enumerate(argv)])
     if not argv:
         raise ValueError("argv is empty: it must name the program")
-    if env is None:
-        # os.environ's own dict holds bytes. Comparing it with a copy is ten times faster than making the block anew,
-        # since most values are the very same objects.
-        environment = _last_environment
-        if getattr(os.environ, "_data", None) != environment.variables:
-            environment = _own_environment()
-    else:
-        environment = _Environment(_encoded(env))
+    environment = own_environment() if env is None else Environ(_encoded(env))
     program = _NULL if executable is None else _program(executable)
     _audit("setsid.spawn", argv[0] if executable is None else executable, argv, setup.cwd, env)
     plan = setup.marshalled
     if plan is None or plan.verb is not SPAWN or plan.files.named:
         plan = marshal(setup, SPAWN)
+    process = Process(_new(_CHILD), argv)
+    launch(process, setup, plan, program, arguments, len(argv), environment)
+    return process
+
+
+def launch(
+    process: Process,
+    setup: ChildSetup,
+    plan: Plan,
+    program: Any,
+    arguments: bytes,
+    count: int,
+    environment: Environ,
+) -> None:
+    """Make the child of `process`: NULs between its `count` arguments, the first one executed if `program` is NULL."""
     if dropped:
         reap_dropped()
-    child = _new(_CHILD)
-    # Made before the child: whatever a signal handler raises from here on, the child has an owner.
-    process = Process(child, argv)
-    if _sid_spawn(plan.struct, program, arguments, len(arguments), len(argv), environment.envp, child):
-        if not child.report.error:
-            raise ValueError("argv: embedded null byte")
-        name = arguments.split(b"\0", 1)[0] if program is _NULL else program
-        raise failure(child.report, setup, plan, name, arguments, environment.variables)
-    return process
+    child = process._child
+    try:
+        if not _sid_spawn(plan.struct, program, arguments, len(arguments), count, environment.envp, child):
+            return
+    except BaseException:  # of a signal handler: nobody will ever hold the child
+        if child.kept:
+            from ._ending import end_at_once
+
+            end_at_once(process)
+        raise
+    if not child.report.error:
+        raise ValueError("argv: embedded null byte")
+    name = arguments.split(b"\0", 1)[0] if program is _NULL else program
+    raise failure(child.report, setup, plan, name, arguments, environment.variables)
 
 
 def _check_sequence(argv: object) -> None:
@@ -110,7 +125,7 @@ def _program(executable: StrOrBytesPath) -> bytes:
     return program
 
 
-class _Environment:
+class Environ:
     """An environment, as a dict and as C wants it."""
 
     __slots__ = ("_block", "envp", "variables")
@@ -134,15 +149,20 @@ def _encoded(env: Environment) -> dict[bytes, bytes]:
     return variables
 
 
-_last_environment = _Environment({})
+_last_environment = Environ({})
 
 
-def _own_environment() -> _Environment:
+def own_environment() -> Environ:
     """os.environ as it is now, in one call that copies it, whatever other threads do."""
     global _last_environment
+    # os.environ's own dict holds bytes. Comparing it with a copy is ten times faster than making the block anew, since
+    # most values are the very same objects.
     variables = getattr(os.environ, "_data", None)
+    last = _last_environment
+    if variables == last.variables:
+        return last
     copy = variables.copy() if type(variables) is dict else None
     if copy is None or not all(type(name) is bytes for name in copy):  # something else has been put in its place
         copy = {_fsencode(name): _fsencode(value) for name, value in os.environ.items()}
-    environment = _last_environment = _Environment(copy)
+    environment = _last_environment = Environ(copy)
     return environment

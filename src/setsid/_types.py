@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from os import PathLike
-from typing import Protocol, TypeAlias, TypedDict, Union
+from typing import IO, Any, Literal, Protocol, TypeAlias, TypedDict, Union
+
+from typing_extensions import Required
 
 from ._fields import Inherit, NewSession
+from ._setup import ChildSetup
 
 
 class HasFileno(Protocol):
@@ -19,6 +22,8 @@ FileLike: TypeAlias = Union[int, HasFileno]
 StrOrBytesPath: TypeAlias = Union[str, bytes, "PathLike[str]", "PathLike[bytes]"]
 Environment: TypeAlias = Union[Mapping[str, StrOrBytesPath], Mapping[bytes, StrOrBytesPath]]
 Signals: TypeAlias = Iterable[int]
+Command: TypeAlias = Union[StrOrBytesPath, Sequence[StrOrBytesPath]]
+Stream: TypeAlias = Union[int, IO[Any], HasFileno, None]
 
 
 class SetupFields(TypedDict, total=False):
@@ -50,3 +55,122 @@ class SetupFields(TypedDict, total=False):
     ignore_signals: Signals | None
     parent_death_signal: int | None
     no_new_privileges: bool | None
+
+
+class PopenArguments(TypedDict, total=False):
+    """Popen's arguments that don't decide between text and bytes, but for the first six."""
+
+    preexec_fn: Callable[[], Any] | None
+    close_fds: bool
+    shell: bool
+    cwd: StrOrBytesPath | None
+    env: Environment | None
+    startupinfo: Any
+    creationflags: int
+    restore_signals: bool
+    start_new_session: bool
+    pass_fds: Iterable[int]
+    user: str | int | None
+    group: str | int | None
+    extra_groups: Iterable[str | int] | None
+    umask: int
+    pipesize: int
+    process_group: int | None
+    setup: ChildSetup | None
+
+
+class RunArguments(PopenArguments, total=False):
+    """Those of `setsid.run`."""
+
+    bufsize: int
+    executable: StrOrBytesPath | None
+    stdin: Stream
+    stdout: Stream
+    stderr: Stream
+    capture_output: bool
+    timeout: float | None
+    check: bool
+    grace: float
+    end_signal: int
+
+
+class _Text(TypedDict, total=False):
+    text: Required[Literal[True]]
+    encoding: str | None
+    errors: str | None
+    universal_newlines: bool | None
+
+
+class _Encoding(TypedDict, total=False):
+    text: bool | None
+    encoding: Required[str]
+    errors: str | None
+    universal_newlines: bool | None
+
+
+class _Errors(TypedDict, total=False):
+    text: bool | None
+    encoding: str | None
+    errors: Required[str]
+    universal_newlines: bool | None
+
+
+class _Newlines(TypedDict, total=False):
+    text: bool | None
+    encoding: str | None
+    errors: str | None
+    universal_newlines: Required[Literal[True]]
+
+
+class _Bytes(TypedDict, total=False):
+    text: Literal[False] | None
+    encoding: None
+    errors: None
+    universal_newlines: Literal[False] | None
+
+
+class _Either(TypedDict, total=False):
+    text: bool | None
+    encoding: str | None
+    errors: str | None
+    universal_newlines: bool | None
+
+
+class TextPopen(PopenArguments, _Text):
+    """What gives a Popen of text; the next three do so too."""
+
+
+class EncodingPopen(PopenArguments, _Encoding): ...
+
+
+class ErrorsPopen(PopenArguments, _Errors): ...
+
+
+class NewlinesPopen(PopenArguments, _Newlines): ...
+
+
+class BytesPopen(PopenArguments, _Bytes):
+    """What gives a Popen of bytes."""
+
+
+class EitherPopen(PopenArguments, _Either):
+    """What only the call shows."""
+
+
+class TextRun(RunArguments, _Text):
+    """The same for `setsid.run`."""
+
+
+class EncodingRun(RunArguments, _Encoding): ...
+
+
+class ErrorsRun(RunArguments, _Errors): ...
+
+
+class NewlinesRun(RunArguments, _Newlines): ...
+
+
+class BytesRun(RunArguments, _Bytes): ...
+
+
+class EitherRun(RunArguments, _Either): ...

@@ -1,0 +1,267 @@
+"""Ending what a child leads, in steps: between them the caller waits in its own way, in the kernel or an event loop."""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import signal as _signals
+import time
+
+from ._errors import error
+from ._native import ffi, lib
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+    from typing import TypeAlias, TypeVar
+
+    from ._native import _Child
+    from ._process import Process
+
+    T = TypeVar("T")
+    # Yields (pidfds, seconds): wait until all of them are readable, at most that long.
+    Steps: TypeAlias = Generator[tuple[set[int], float], None, T]
+
+SIGKILL = _signals.SIGKILL
+_SIGCONT = _signals.SIGCONT
+# How long SIGKILL is given to work, in seconds: a process in an uninterruptible sleep can't be waited for for ever.
+_PATIENCE = 5.0
+
+
+class EndReport:
+    """What `end` did.
+
+    Attributes:
+        ended: the pids of the processes that have ended.
+        survived: those of the processes that have not (SIGKILL not allowed, or stuck in the kernel).
+        escaped: those of living descendants that were out of reach, as in a session that they have made themselves.
+            Found by their ancestry: one whose parent has ended before is not.
+    """
+
+    __slots__ = ("ended", "escaped", "survived")
+
+    def __init__(self, ended: tuple[int, ...], survived: tuple[int, ...], escaped: tuple[int, ...] = ()) -> None:
+        self.ended = ended
+        self.survived = survived
+        self.escaped = escaped
+
+    def __repr__(self) -> str:
+        return f"EndReport(ended={self.ended}, survived={self.survived}, escaped={self.escaped})"
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, EndReport):
+            return NotImplemented
+        return (self.ended, self.survived, self.escaped) == (other.ended, other.survived, other.escaped)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.ended, self.survived, self.escaped)
+
+
+def check(grace: float, signal: int) -> None:
+    """Raise ValueError for what `end` can't do."""
+    if not grace >= 0:  # NaN too
+        raise ValueError(f"grace must be a number of seconds, not {grace}")
+    if signal not in _signals.valid_signals():
+        raise ValueError(f"there is no signal {signal}")
+
+
+def end_process(
+    process: Process, grace: float, signal: int, wait: Callable[[set[int], float], object] | None = None
+) -> EndReport:
+    """Process.end. `wait` waits between the steps."""
+    check(grace, signal)
+    steps = ending(process, grace, signal)
+    wait = wait or wait_for_all
+    try:
+        while True:
+            wait(*next(steps))
+    except StopIteration as stop:
+        report: EndReport = stop.value
+        return report
+    except BaseException:
+        steps.close()
+        end_at_once(process)
+        raise
+
+
+def end_at_once(process: Process) -> None:
+    """What an ending that is interrupted comes to: no process is left behind."""
+    steps = ending(process, 0.0, SIGKILL)
+    for fds, seconds in steps:
+        wait_for_all(fds, seconds)
+
+
+def ending(process: Process, grace: float, signal: int) -> Steps[EndReport]:
+    """The steps of Process.end. The child is reaped last, since nobody else gets a zombie's number."""
+    child = process._child
+    if not lib.sid_is_ours(child):  # somebody has reaped it, so what bears its number may be another's
+        process.poll()
+        return EndReport((), ())
+    members = _Members(child)
+    seen: set[int] = set()
+    try:
+        lib.sid_stay(child, 1)  # another thread that waits now must not reap it and so free the number
+        survived = yield from members.signal_and_wait(signal, grace, seen)
+        if survived:
+            survived = yield from members.signal_and_wait(SIGKILL, _PATIENCE, seen)
+    finally:
+        lib.sid_stay(child, -1)
+    if process.pid not in survived and lib.sid_reap(child) != 1:
+        process.wait(_PATIENCE)
+    if members.failure:
+        raise members.failure
+    escaped = members.escaped(seen)
+    return EndReport(tuple(sorted(seen.difference(survived))), tuple(sorted(survived)), escaped)
+
+
+def wait_for_all(fds: set[int], seconds: float) -> None:
+    """Sleep until all of `fds` are readable, or the time is over."""
+    deadline = time.monotonic() + seconds
+    poll = select.poll()
+    for fd in fds:
+        poll.register(fd, select.POLLIN)
+    left = len(fds)
+    while (seconds := deadline - time.monotonic()) > 0:
+        for fd, _ in poll.poll(seconds * 1000):
+            poll.unregister(fd)
+            left -= 1
+        if fds and not left:
+            return
+
+
+class _Members:
+    """The living processes of the session or group that an unreaped child leads, or the child alone."""
+
+    def __init__(self, child: _Child) -> None:
+        self._child = child
+        self._pid = child.pid
+        self._scope = self._find_scope()
+        self._watched: set[int] = set()  # pidfds of those that were signalled
+        self.failure: Exception | None = None  # why only the child itself could be ended
+        self._known: set[int] = set()
+        self._refused: set[int] = set()
+        self._family: set[tuple[int, int]] = set()  # (pid, start) of all descendants that were seen
+
+    def _find_scope(self) -> int | None:
+        """None, "the child alone", also where the caller itself is in what the child leads."""
+        if lib.sid_getsid(self._pid) == self._pid != lib.sid_getsid(0):
+            return lib.SID_SCOPE_SESSION
+        if lib.sid_getpgid(self._pid) == self._pid != lib.sid_getpgid(0):
+            return lib.SID_SCOPE_GROUP
+        return None
+
+    def pids(self) -> list[int]:
+        """Those that live now. The child is asked of waitid, which does not reap it while it stays."""
+        child = [self._pid] if lib.sid_reap(self._child) == 0 else []
+        if self._scope is None:
+            return child
+        others = set(self._listed()) - {self._pid}
+        # Reaped elsewhere all the same, the child frees its number once the last of the members that we know has gone.
+        if not lib.sid_is_ours(self._child) and self._known.isdisjoint(others):
+            return []
+        return child + sorted(others)
+
+    def _listed(self) -> list[int]:
+        room = 64
+        while True:
+            buffer = ffi.new("int[]", room)
+            count = lib.sid_members(self._scope or 0, self._pid, buffer, room)
+            if count in (-errno.EMFILE, -errno.ENFILE) and self._watched:
+                self._unwatch()
+                continue
+            if count < 0:
+                self.failure = error(count, "opendir", filename="/proc")
+                return []
+            if count <= room:
+                return list(buffer[0:count])
+            room = 2 * count
+
+    def signal_and_wait(self, signal: int, seconds: float, seen: set[int]) -> Steps[list[int]]:
+        """Send `signal` to each member once, to those that are forked meanwhile too, and wait until all have ended or
+        the time is over. The pids that are left; all that were met are added to `seen`.
+        """
+        deadline = time.monotonic() + seconds
+        signalled: set[int] = set()
+        self._refused.clear()
+        try:
+            while pids := self.pids():
+                seen.update(pids)
+                if not signalled:
+                    self._meet_family(pids)  # while those live whose children they are
+                for pid in set(pids) - signalled:
+                    self._signal(pid, signal)
+                self._known = signalled = set(pids)  # a number that comes up again later is a new process's
+                if time.monotonic() >= deadline or (signal == SIGKILL and self._refused.issuperset(pids)):
+                    return pids
+                # There may be new members in a moment.
+                moment = 0.05 if self._watched else 0.002
+                yield self._watched, min(moment, deadline - time.monotonic())
+        finally:
+            self._unwatch()
+        return []
+
+    def _meet_family(self, members: list[int]) -> None:
+        """Add all descendants of `members`, and of the descendants that are known."""
+        living: set[tuple[int, int]] = set()
+        children: dict[int, list[tuple[int, int]]] = {}
+        for pid, parent, start in _relations():
+            living.add((pid, start))
+            children.setdefault(parent, []).append((pid, start))
+        waiting = [*members, *(pid for pid, _ in self._family & living)]
+        while waiting:
+            born = children.pop(waiting.pop(), [])
+            self._family.update(born)
+            waiting += [pid for pid, _ in born]
+
+    def escaped(self, members: set[int]) -> tuple[int, ...]:
+        """The descendants that live and were no members."""
+        outside = {(pid, start) for pid, start in self._family if pid not in members}
+        if not outside:
+            return ()
+        return tuple(sorted(pid for pid, _, start in _relations() if (pid, start) in outside))
+
+    def _signal(self, pid: int, signal: int) -> None:
+        """Signal one member, and let it run to see the signal."""
+        fd = self._open(pid)
+        if fd in (-errno.EMFILE, -errno.ENFILE) and self._watched:
+            self._unwatch()
+            fd = self._open(pid)
+        if fd >= 0:
+            self._watched.add(fd)
+            result = lib.sid_signal_pidfd(fd, signal)
+            lib.sid_signal_pidfd(fd, _SIGCONT)
+        elif pid == self._pid or self._scope is None:
+            result = lib.sid_signal_child(self._child, signal)
+            lib.sid_signal_child(self._child, _SIGCONT)
+        elif fd == -errno.ESRCH:
+            return
+        else:  # no pidfds, or no file left to have one
+            result = lib.sid_signal_member(self._scope, self._pid, pid, signal)
+            lib.sid_signal_member(self._scope, self._pid, pid, _SIGCONT)
+        if result == -errno.EPERM:
+            self._refused.add(pid)
+
+    def _open(self, pid: int) -> int:
+        if pid == self._pid or self._scope is None:
+            return lib.sid_dup_pidfd(self._child)
+        if self._child.pidfd == lib.SID_PIDFD_NONE:
+            return -errno.ENOSYS
+        return lib.sid_open_member(self._scope, self._pid, pid)
+
+    def _unwatch(self) -> None:
+        while self._watched:
+            os.close(self._watched.pop())
+
+
+def _relations() -> list[tuple[int, int, int]]:
+    """(pid, its parent's, start) of every living process that can be seen."""
+    room = 512
+    while True:
+        rows = ffi.new("struct sid_relation[]", room)
+        count = lib.sid_relations(rows, room)
+        if count <= room:
+            return [(row.pid, row.ppid, row.start) for row in rows[0 : max(count, 0)]]
+        room = 2 * count

@@ -1,0 +1,128 @@
+"""A child's pipes: its input is written and its output is read side by side, also while it is being ended."""
+
+from __future__ import annotations
+
+import os
+import select
+import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ._popen import Popen
+
+# At most this much fits a pipe, unless an administrator has raised the limit. pipe(7)
+PIPE_MAX = 1 << 20
+_CHUNK = 65536
+_LONGEST = 1 << 30  # milliseconds that poll(2) takes
+
+
+class Pipes:
+    """The pipes of a Popen to its child. What was read so far is in `output`, by the stream's name."""
+
+    def __init__(self, process: Popen) -> None:
+        self._process = process
+        self._poll = select.poll()
+        self._open: dict[int, str] = {}  # the streams that are not at their end
+        self._input = memoryview(b"")
+        self.output: dict[str, list[bytes]] = {}
+        for name in ("stdout", "stderr"):
+            if getattr(process, name) is not None:
+                self.output[name] = []
+                self._register(name, select.POLLIN)
+
+    def feed(self, text: Any) -> None:
+        """What the child is to read: bytes or, in text mode, a string; or None."""
+        stdin: Any = self._process.stdin
+        if stdin is None:
+            return
+        if isinstance(text, str) and self._process.universal_newlines:
+            text = text.encode(stdin.encoding, stdin.errors)
+        self._input = memoryview(text or b"").cast("B")
+        if self._input:
+            self._register("stdin", select.POLLOUT)
+        else:
+            stdin.close()
+
+    def exchange(self, deadline: float | None, pidfds: set[int] | None = None) -> bool:
+        """Read and write until all pipes are at their end, or else all of `pidfds` are readable; False if the time (of
+        time.monotonic()) comes first.
+        """
+        waiting = set(pidfds or ())
+        for fd in waiting:
+            self._poll.register(fd, select.POLLIN)
+        try:
+            while waiting if pidfds else self._open:
+                left = _LONGEST if deadline is None else min((deadline - time.monotonic()) * 1000, _LONGEST)
+                if left <= 0:
+                    return False
+                for fd, _ in self._poll.poll(left):
+                    if fd in waiting:
+                        waiting.remove(fd)
+                        self._poll.unregister(fd)
+                    else:
+                        self._move(fd)
+        finally:
+            for fd in waiting:
+                self._poll.unregister(fd)
+        return True
+
+    def wait_for_all(self, pidfds: set[int], seconds: float) -> None:
+        """Sleep until all of `pidfds` are readable, or the time is over; what they write is read meanwhile."""
+        if pidfds:
+            self.exchange(time.monotonic() + seconds, pidfds)
+        else:
+            time.sleep(max(seconds, 0))
+
+    def drain(self) -> None:
+        """Read what is there. Somebody who lives on may hold the other end."""
+        for fd, _ in self._poll.poll(0):
+            if self._open[fd] in self.output:
+                self._move(fd, PIPE_MAX)
+
+    def data(self, name: str) -> bytes | None:
+        """All that was read of a stream; None if it is no pipe."""
+        return b"".join(self.output[name]) if name in self.output else None
+
+    def text(self, name: str) -> Any:
+        """The same as a string, if the process is in text mode."""
+        data = self.data(name)
+        if data is None or not self._process.universal_newlines:
+            return data
+        stream = getattr(self._process, name)
+        return as_text(data, stream.encoding, stream.errors)
+
+    def close(self) -> None:
+        """Close all that is still open."""
+        for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
+            if stream is not None:
+                stream.close()
+
+    def _register(self, name: str, events: int) -> None:
+        fd = getattr(self._process, name).fileno()
+        self._open[fd] = name
+        self._poll.register(fd, events)
+
+    def _move(self, fd: int, size: int = _CHUNK) -> None:
+        """Read from, or write to, a pipe that is ready."""
+        name = self._open[fd]
+        if name in self.output:
+            data = os.read(fd, size)
+            self.output[name].append(data)
+            is_over = not data
+        else:
+            try:
+                self._input = self._input[os.write(fd, self._input[: select.PIPE_BUF]) :]
+            except BrokenPipeError:
+                self._input = self._input[:0]
+            is_over = not self._input
+        if is_over:
+            self._poll.unregister(fd)
+            del self._open[fd]
+            getattr(self._process, name).close()
+
+
+def as_text(data: bytes, encoding: str, errors: str) -> str:
+    """Text as subprocess reads it, with universal newlines."""
+    return data.decode(encoding, errors).replace("\r\n", "\n").replace("\r", "\n")

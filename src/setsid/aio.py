@@ -1,0 +1,295 @@
+"""asyncio's subprocesses with a plan for the child. They are waited for by pidfd in the event loop: no thread for each
+child, no SIGCHLD handler, no child watcher. Any event loop with `add_reader` and `connect_read_pipe` will do (uvloop).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import locale
+import os
+import subprocess
+from asyncio import base_subprocess
+from asyncio.log import logger
+
+from ._async import Watch, end_in_loop
+from ._ending import check as check_end
+from ._ending import end_at_once
+from ._pipes import PIPE_MAX, as_text
+from ._popen import Popen
+from ._run import GRACE, TimeoutExpired, add_pipes, plan_of_run
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, overload
+
+    from typing_extensions import Buffer, Unpack
+
+    from ._ending import EndReport
+    from ._session import Session
+    from ._setup import ChildSetup
+    from ._types import (
+        BytesRun,
+        Command,
+        EitherRun,
+        EncodingRun,
+        ErrorsRun,
+        NewlinesRun,
+        TextRun,
+    )
+
+__all__ = ["Process", "create_subprocess_exec", "create_subprocess_shell", "run"]
+
+SIGTERM = 15
+_LIMIT = 2**16  # bytes that a stream holds before it makes the child wait, as in asyncio
+_UNKNOWN = 255  # what asyncio says of a child that somebody else has reaped
+# asyncio's subprocesses are unbuffered bytes.
+_REFUSED = {"universal_newlines": False, "text": False, "encoding": None, "errors": None, "bufsize": 0}
+
+
+class Process(asyncio.subprocess.Process):
+    """asyncio's Process, which can end all that it has started."""
+
+    _transport: _Transport
+
+    @property
+    def session(self) -> Session | None:
+        """The session that the child leads, or None if it leads none."""
+        return self._popen.session
+
+    def signal_group(self, signal: int) -> None:
+        """Send a signal to every process of the child's process group; as `setsid.Process.signal_group`."""
+        self._popen.signal_group(signal)
+
+    async def end(self, grace: float = 5.0, *, signal: int = SIGTERM) -> EndReport:
+        """End the session that the child leads, else the process group that it leads, else the child alone; as
+        `setsid.Process.end_async`.
+        """
+        return await end_in_loop(self._popen._handle, grace, signal)
+
+    @property
+    def _popen(self) -> Popen:
+        popen: Popen = self._transport.get_extra_info("subprocess")
+        return popen
+
+
+async def create_subprocess_exec(
+    program: Any,
+    *args: Any,
+    stdin: Any = None,
+    stdout: Any = None,
+    stderr: Any = None,
+    limit: int = _LIMIT,
+    setup: ChildSetup | None = None,
+    **keywords: Any,
+) -> Process:
+    """Start a program; as `asyncio.create_subprocess_exec`, whose documentation tells of all arguments but one.
+
+        setup: a ChildSetup. Not said means there what it does without one, as in `setsid.Popen`.
+
+    Raises as `setsid.Popen` does. Cancelled, it leaves no process.
+    """
+    return await _create((program, *args), False, stdin, stdout, stderr, limit, setup, keywords)
+
+
+async def create_subprocess_shell(
+    cmd: str | bytes,
+    stdin: Any = None,
+    stdout: Any = None,
+    stderr: Any = None,
+    limit: int = _LIMIT,
+    setup: ChildSetup | None = None,
+    **keywords: Any,
+) -> Process:
+    """Start a shell command; as `asyncio.create_subprocess_shell`, with the `setup` of `create_subprocess_exec`."""
+    if not isinstance(cmd, (str, bytes)):
+        raise ValueError("cmd must be a string")
+    return await _create(cmd, True, stdin, stdout, stderr, limit, setup, keywords)
+
+
+async def _create(
+    args: Any, shell: bool, stdin: Any, stdout: Any, stderr: Any, limit: int, setup: Any, keywords: dict[str, Any]
+) -> Process:
+    loop = asyncio.get_running_loop()
+    protocol = asyncio.subprocess.SubprocessStreamProtocol(limit=limit, loop=loop)
+    keywords.update(stdin=stdin, stdout=stdout, stderr=stderr, setup=setup, shell=shell)
+    return Process(await _start(loop, protocol, args, keywords), protocol, loop)
+
+
+if TYPE_CHECKING:
+
+    @overload
+    async def run(
+        args: Command, *, input: str | None = None, **rest: Unpack[TextRun]
+    ) -> subprocess.CompletedProcess[str]: ...
+    @overload
+    async def run(
+        args: Command, *, input: str | None = None, **rest: Unpack[EncodingRun]
+    ) -> subprocess.CompletedProcess[str]: ...
+    @overload
+    async def run(
+        args: Command, *, input: str | None = None, **rest: Unpack[ErrorsRun]
+    ) -> subprocess.CompletedProcess[str]: ...
+    @overload
+    async def run(
+        args: Command, *, input: str | None = None, **rest: Unpack[NewlinesRun]
+    ) -> subprocess.CompletedProcess[str]: ...
+    @overload
+    async def run(
+        args: Command, *, input: Buffer | None = None, **rest: Unpack[BytesRun]
+    ) -> subprocess.CompletedProcess[bytes]: ...
+    @overload
+    async def run(
+        args: Command, *, input: str | Buffer | None = None, **rest: Unpack[EitherRun]
+    ) -> subprocess.CompletedProcess[Any]: ...
+
+
+async def run(
+    args: Any,
+    *,
+    input: Any = None,
+    capture_output: bool = False,
+    timeout: float | None = None,
+    check: bool = False,
+    grace: float = GRACE,
+    end_signal: int = SIGTERM,
+    start_new_session: bool = True,
+    setup: ChildSetup | None = None,
+    shell: bool = False,
+    text: bool | None = None,
+    encoding: str | None = None,
+    errors: str | None = None,
+    **keywords: Any,
+) -> subprocess.CompletedProcess[Any]:
+    """`setsid.run` in an asyncio event loop, with the same arguments and results. Cancelling it ends the session that
+    the program leads, as a timeout does, before CancelledError is raised; cancelled once more, by SIGKILL at once.
+    """
+    check_end(grace, end_signal)
+    setup = plan_of_run(setup, start_new_session, keywords)
+    add_pipes(keywords, input, capture_output)
+    codec = _codec(text, encoding, errors)
+    loop = asyncio.get_running_loop()
+    protocol = _Collector(loop.create_future())
+    transport = await _start(loop, protocol, args, {**keywords, "setup": setup, "shell": shell})
+    handle = transport.handle
+    report = None
+    try:
+        try:
+            data = input.encode(*codec) if isinstance(input, str) and codec else input
+            protocol.feed(transport.get_pipe_transport(0), data)
+            await asyncio.wait([protocol.over], timeout=timeout)
+        except BaseException:
+            await end_in_loop(handle, grace, end_signal)
+            raise
+        if not protocol.over.done():
+            report = await end_in_loop(handle, grace, end_signal)
+            await protocol.drain(transport)
+    finally:
+        transport.close()
+        if handle.returncode is not None:
+            await protocol.over  # in a moment: the loop must see its pipes closed
+    if report is not None:
+        raise TimeoutExpired(args, timeout or 0, protocol.data(1), protocol.data(2), report)
+    output = [data if data is None or not codec else as_text(data, *codec) for data in map(protocol.data, (1, 2))]
+    result = subprocess.CompletedProcess(args, transport.get_returncode() or 0, *output)
+    if check:
+        result.check_returncode()
+    return result
+
+
+def _codec(text: bool | None, encoding: str | None, errors: str | None) -> tuple[str, str] | None:
+    """Encoding and errors of text mode; None in binary mode."""
+    if not (text or encoding or errors):
+        return None
+    return encoding or locale.getpreferredencoding(False), errors or "strict"
+
+
+async def _start(loop: asyncio.AbstractEventLoop, protocol: Any, args: Any, keywords: dict[str, Any]) -> _Transport:
+    """Start a child whose pipes and end `protocol` is told of."""
+    for name, value in _REFUSED.items():
+        if keywords.pop(name, value) not in (value, None):
+            raise ValueError(f"{name} must be {value}")
+    streams = {name: keywords.pop(name, None) for name in ("stdin", "stdout", "stderr")}
+    waiter = loop.create_future()
+    transport = _Transport(loop, protocol, args, bufsize=0, waiter=waiter, **streams, **keywords)
+    try:
+        await waiter
+    except BaseException:
+        end_at_once(transport.handle)
+        transport.close()
+        await transport._wait()
+        raise
+    return transport
+
+
+class _Transport(base_subprocess.BaseSubprocessTransport):
+    """asyncio's, but for making the child and hearing of its end."""
+
+    def _start(
+        self, args: Any, shell: bool, stdin: Any, stdout: Any, stderr: Any, bufsize: int, **keywords: Any
+    ) -> None:
+        self._proc = Popen(args, shell=shell, stdin=stdin, stdout=stdout, stderr=stderr, bufsize=bufsize, **keywords)
+        self.handle = self._proc._handle
+        try:
+            self._watch = Watch(self._loop, self.handle, self._ended)
+        except BaseException:
+            end_at_once(self.handle)
+            raise
+
+    def _ended(self) -> None:
+        try:
+            code = self.handle.wait(0)
+        except ChildProcessError as error:
+            logger.warning("%s; its returncode will be %d", error, _UNKNOWN)
+            code = _UNKNOWN
+        self._process_exited(code)
+
+    def send_signal(self, signal: int) -> None:
+        """By pidfd."""
+        self._check_proc()
+        self._proc.send_signal(signal)  # type: ignore[union-attr]
+
+
+class _Collector(asyncio.SubprocessProtocol):
+    """Keeps what a child writes; `over` is done when it has ended and all its pipes are closed."""
+
+    def __init__(self, over: asyncio.Future[None]) -> None:
+        self.over = over
+        self._transport: Any = None
+        self._data: dict[int, list[bytes]] = {}
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport
+        for fd in (1, 2):
+            if self._transport.get_pipe_transport(fd) is not None:
+                self._data.setdefault(fd, [])
+
+    def pipe_data_received(self, fd: int, data: bytes) -> None:
+        self._data.setdefault(fd, []).append(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.over.set_result(None)
+
+    def data(self, fd: int) -> bytes | None:
+        """All that was read of a stream; None if it is no pipe."""
+        return b"".join(self._data[fd]) if fd in self._data else None
+
+    def feed(self, stdin: Any, data: Any) -> None:
+        """Have the child read `data`, if anything, and then the end."""
+        if stdin is not None:
+            if data:
+                stdin.write(data)
+            stdin.close()
+
+    async def drain(self, transport: asyncio.SubprocessTransport) -> None:
+        """Read what is there. Somebody who lives on may hold the other end."""
+        pipes = [
+            (fd, pipe) for fd in self._data if (pipe := transport.get_pipe_transport(fd)) and not pipe.is_closing()
+        ]
+        for _, pipe in pipes:
+            pipe.pause_reading()  # type: ignore[attr-defined]
+        await asyncio.sleep(0)  # what was read before is delivered
+        for fd, pipe in pipes:
+            try:
+                self._data[fd].append(os.read(pipe.get_extra_info("pipe").fileno(), PIPE_MAX))
+            except BlockingIOError:
+                pass
