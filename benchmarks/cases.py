@@ -1,4 +1,4 @@
-"""What is measured. Each function returns rows: a case, its figure, and the goal if there is one."""
+"""What is measured of spawn, fork, the calls and the import. Each function returns rows."""
 
 from __future__ import annotations
 
@@ -10,37 +10,19 @@ import subprocess
 import sys
 import time
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import forks
 import programs
+from cases_popen import asyncio_children, popen_with_plan
 from measure import interleaved
+from parents import PRELUDE, Parent
+from rows import Row, at_least, at_most
 
 import setsid
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-
-class Row(NamedTuple):
-    """A line of the table."""
-
-    case: str
-    figure: float
-    unit: str
-    goal: str = ""
-    is_met: bool | None = None
-
-
-def at_most(case: str, figure: float, goal: float, unit: str = "x") -> Row:
-    """A figure that is good when small."""
-    return Row(case, figure, unit, f"<= {goal:g}", figure <= goal)
-
-
-def at_least(case: str, figure: float, goal: float, unit: str = "x") -> Row:
-    """A figure that is good when large."""
-    return Row(case, figure, unit, f">= {goal:g}", figure >= goal)
 
 
 def _spawn(argv: list[str]) -> None:
@@ -87,67 +69,17 @@ def spawn_against_popen() -> list[Row]:
     ]
 
 
-_PRELUDE = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
-
-
 def _in_process(source: str, *args: object) -> dict[str, float]:
     """Run a measurement in a process of its own; what it prints as JSON."""
-    command = [sys.executable, "-c", _PRELUDE + source, *map(str, args)]
+    command = [sys.executable, "-c", PRELUDE + source, *map(str, args)]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     result: dict[str, float] = json.loads(done.stdout)
     return result
 
 
-# Says how long it took for each line that it reads: so several parents can be measured in turn.
-_SIZED = """
-import json, mmap, os, subprocess
-from measure import interleaved, pin
-import setsid
-pin()
-argv, size = [sys.argv[1]], int(sys.argv[2]) << 20
-ballast = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-ballast.madvise(mmap.MADV_NOHUGEPAGE)  # small pages, as the heap of a grown program has
-for offset in range(0, size, 4096):
-    ballast[offset] = 1
-cases = {
-    "spawn": lambda: setsid.spawn(argv).wait(),
-    "preexec": lambda: subprocess.Popen(argv, preexec_fn=os.setsid).wait(),
-}
-print("ready", flush=True)
-for line in sys.stdin:
-    name, rounds = line.split()
-    print(interleaved({name: cases[name]}, int(rounds))[name], flush=True)
-"""
-
-
-class _Parent:
-    """A process of a certain size that spawns programs when told."""
-
-    def __init__(self, megabytes: int) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", _PRELUDE + _SIZED, programs.bare(), str(megabytes)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        self._line()
-
-    def _line(self) -> str:
-        assert self._process.stdout is not None
-        return self._process.stdout.readline()
-
-    def measure(self, case: str, rounds: int) -> float:
-        assert self._process.stdin is not None
-        print(case, rounds, file=self._process.stdin, flush=True)
-        return float(self._line())
-
-    def close(self) -> None:
-        self._process.communicate()
-
-
 def parents_size() -> list[Row]:
     """Whether the parent's resident memory matters. Three parents, measured in turn."""
-    parents = {size: _Parent(size) for size in (10, 1024, 4096)}
+    parents = {size: Parent(size) for size in (10, 1024, 4096)}
     times: dict[int, list[float]] = {size: [] for size in parents}
     for _ in range(40):
         for size, parent in parents.items():
@@ -165,7 +97,10 @@ def parents_size() -> list[Row]:
 
 _FDS = """
 import json, os
+from cases_popen import popen_with_plan, asyncio_children
 from measure import interleaved
+from parents import PRELUDE, Parent
+from rows import Row, at_least, at_most
 import programs, setsid
 path = sys.argv[1]
 floor = programs.floor().floor_run
@@ -316,6 +251,7 @@ def _do_nothing() -> None:
 CASES = {
     "floor": spawn_against_floor,
     "popen": spawn_against_popen,
+    "plan": popen_with_plan,
     "size": parents_size,
     "fds": open_fds,
     "wait": wait_with_timeout,
@@ -323,4 +259,5 @@ CASES = {
     "import": imports,
     "apply": apply_against_python,
     "fork": fork_against_python,
+    "asyncio": asyncio_children,
 }

@@ -24,14 +24,34 @@ for name, script in ("make", "exit 0"), ("tests", "exit 3"), ("server", "exec sl
     os.chmod(name, 0o755)
 os.environ["PATH"] = f"{directory}:{os.environ['PATH']}"
 log = open("log", "w")
-import concurrent.futures, multiprocessing, socket, traceback
+import asyncio, concurrent.futures, multiprocessing, socket, subprocess, traceback
 work, jobs = os.getsid, [0] * 20
 listener, asking = socket.socketpair()
 serve = lambda listener: listener.recv(1)
 """
 
+# What a shell on a terminal says, and its end.
+SHELL_ON_TERMINAL = """
+os.write(manager, b"tty; ps -o sid= -p $$; exit\\n")
+said = b""
+try:
+    while part := os.read(manager, 1000):
+        said += part
+except OSError as error:
+    assert error.errno == errno.EIO
+assert b"/dev/pts/" in said and b"%d" % shell.pid in said and shell.wait() == 0, said
+os.close(manager)
+"""
+
 # A word of each block, and what must hold when it has run.
 HOLDS = {
+    "preexec_fn=os.setsid": "assert process.returncode == 0",
+    'Popen(["make"], setup': "assert process.returncode == 0 and isinstance(process, setsid.Popen)",
+    "os.killpg": "assert (output, process.returncode) == (b'', 3); process.stdout.close()",
+    "setsid.run": "assert output == b''",
+    "acquire_terminal": SHELL_ON_TERMINAL,
+    '"sh"], setup=': SHELL_ON_TERMINAL,
+    "aio.run": "assert (listing.split(), status) == (['log', 'make', 'server', 'tests'], 0)",
     "-j8": "assert process.returncode == 0; process.close()",
     "Stage.CWD": """
 def refused(**changes):
@@ -41,7 +61,7 @@ def refused(**changes):
         return error.stage  # a SystemCallError too
 assert (refused(), refused(cwd="nowhere")) == (setsid.Stage.EXEC, setsid.Stage.CWD)
 """,
-    "on_terminal": """
+    "on_terminal(terminal))\nos.close(terminal)  #": """
 said = b""
 try:
     while part := os.read(manager, 1000):
@@ -51,7 +71,7 @@ except OSError as error:
 assert b"/dev/pts/" in said and shell.wait() == 0
 shell.close(); os.close(manager)
 """,
-    "listing": "assert listing.split() == ['log', 'make', 'server', 'tests'] and process.wait() == 0; process.close()",
+    "listing =": "assert listing.split() == ['log', 'make', 'server', 'tests'] and process.wait() == 0; process.close()",
     "ProcessPoolExecutor": "assert results[0] != os.getsid(0) and len(results) == 20",
     "setsid.fork": "assert process.returncode == -signal.SIGTERM; process.close()",
     "exec tests": """

@@ -9,6 +9,8 @@ from __future__ import annotations
 import subprocess as _standard
 from types import FunctionType as _Function
 
+from ._popen import Popen as Popen
+
 __all__ = list(_standard.__all__)
 
 _own = {name for name in globals() if name.startswith("__")} | {"Popen"}
