@@ -85,6 +85,7 @@ KEPT: list[tuple[str, Any, Any]] = [
     ("cgroup", 2**31 - 1, 2**31 - 1),
     ("parent_death_signal", signal.SIGKILL, 9),
     ("parent_death_signal", signal.SIGRTMAX, 64),
+    ("parent_death_signal", 0, 0),
     ("no_new_privileges", True, True),
     # An int under another name becomes a plain one, so that the plan's repr can be read back.
     *((name, SEVEN, 7) for name in ("user", "group", "nice", "oom_score_adj", "cgroup", "parent_death_signal")),
@@ -201,7 +202,7 @@ REFUSED = [
         r"\[4\]: the soft limit, -?\d+, is above the hard one, 1$",
         rlimits=[{CORE: (soft, 1)} for soft in (2, INFINITY, ALL_BITS)],
     ),
-    *each(ValueError, ": there is no signal ", parent_death_signal=(0, -1, LIBCS_OWN, 65, *FAR)),
+    *each(ValueError, ": there is no signal ", parent_death_signal=(-1, LIBCS_OWN, 65, *FAR)),
     # Names and paths; some can't be written as bytes.
     *each(ValueError, ": .* is no name$", user=("", "ro\0ot"), group=("", "\0")),
     *each(ValueError, ": each: .* is no name$", extra_groups=(["adm", ""], ["\0"])),

@@ -137,7 +137,7 @@ static int ask_status(int pidfd, int *status)
 int sidos_status_of_reaped(int pidfd, int *status)
 {
     for (int tries = 0; tries < 200; tries++) {
-        struct timespec moment = {0, 100000};
+        struct timespec moment = {0, tries < 100 ? 100000 : 10000000}; /* on a busy machine it may not run for long */
         int is_gone = pidfd >= 0 && sidos_signal_pidfd(pidfd, 0) == -ESRCH;
         int told = ask_status(pidfd, status);
         if (told)
