@@ -97,6 +97,8 @@ def end_at_once(process: Process) -> None:
 def ending(process: Process, grace: float, signal: int) -> Steps[EndReport]:
     """The steps of Process.end. The child is reaped last, since nobody else gets a zombie's number."""
     child = process._child
+    if not child.owner:  # it was never made
+        return EndReport((), ())
     if not lib.sid_is_ours(child):  # somebody has reaped it, so what bears its number may be another's
         process.poll()
         return EndReport((), ())

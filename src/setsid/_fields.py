@@ -160,11 +160,23 @@ def _umask(name: str, mask: Any) -> int:
     return int(mask)
 
 
+_signal_numbers: frozenset[int] = frozenset()
+
+
+def _known_signals() -> frozenset[int]:
+    global _signal_numbers
+    if not _signal_numbers:
+        import signal
+
+        _signal_numbers = frozenset(map(int, signal.valid_signals()))
+    return _signal_numbers
+
+
 def _signals(name: str, signals: Any) -> Any:
     import signal  # slow to import; who names signals has it already
 
     _check_iterable(name, signals, "signal numbers")
-    known = signal.valid_signals()
+    known = _known_signals()
     numbers = frozenset(signals)
     for number in numbers:
         if isinstance(number, bool) or not isinstance(number, int):
@@ -241,11 +253,9 @@ def _oom_score_adj(name: str, score: Any) -> int:
 
 def _signal(name: str, number: Any) -> int:
     """0 is none, for who would decide otherwise, as `run` does."""
-    import signal
-
     if isinstance(number, bool) or not isinstance(number, int):
         raise TypeError(f"{name} must be a signal's number, not {type(number).__name__}")
-    if number and number not in signal.valid_signals():
+    if number and number not in _known_signals():
         raise ValueError(f"{name}: there is no signal {number}")
     return int(number)
 

@@ -119,32 +119,43 @@ def run(
     Raises TimeoutExpired, with the output read so far and a `report` of what was ended; CalledProcessError if `check`;
     ValueError and TypeError for bad arguments; SystemCallError as `spawn` does. No process is left then.
     """
-    check_end(grace, end_signal)
+    check_times(timeout, grace, end_signal)
     deadline = None if timeout is None else time.monotonic() + timeout
     setup = plan_of_run(setup, start_new_session, keywords)
     add_pipes(keywords, input, capture_output)
-    process = Popen(*popenargs, setup=setup, **keywords)
-    pipes = Pipes(process)
-    report = None
+    # Not made by a call of the class, so that an exception in the very moment of its return finds it here.
+    process = Popen.__new__(Popen)
+    pipes = report = None
     try:
         try:
+            process.__init__(*popenargs, setup=setup, **keywords)  # type: ignore[misc]
+            pipes = Pipes(process)
             pipes.feed(input)
             is_over = pipes.exchange(deadline) and _wait(process, deadline)
         except BaseException:
-            end_process(process._handle, grace, end_signal, pipes.wait_for_all)
+            if process._process is not None:
+                end_process(process._process, grace, end_signal, pipes.wait_for_all if pipes is not None else None)
             raise
         if not is_over:
             report = end_process(process._handle, grace, end_signal, pipes.wait_for_all)
             pipes.drain()
     finally:
-        process.poll()
-        pipes.close()
+        if pipes is not None:
+            process.poll()
+            pipes.close()
     if report is not None:
         raise TimeoutExpired(process.args, timeout or 0, pipes.data("stdout"), pipes.data("stderr"), report)
     result = subprocess.CompletedProcess(process.args, process.returncode, pipes.text("stdout"), pipes.text("stderr"))
     if check:
         result.check_returncode()
     return result
+
+
+def check_times(timeout: float | None, grace: float, end_signal: int) -> None:
+    """Raise TypeError and ValueError for what is no time or no signal."""
+    check_end(grace, end_signal)
+    if timeout is not None and timeout + 0 != timeout:
+        raise ValueError("timeout is not a number")
 
 
 def _wait(process: Popen, deadline: float | None) -> bool:

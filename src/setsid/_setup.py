@@ -137,12 +137,7 @@ class ChildSetup:
     ) -> None:
         given = locals()
         for name in FIELDS:
-            value = given[name]
-            if value is not None:
-                value = CHECKS[name](name, value)
-                if value is not False and name not in self.supported:
-                    raise NotImplementedError(f"{name}: {sys.platform} has no such thing")
-            _set(self, name, value)
+            _set_field(self, name, given[name])
         _set(self, "marshalled", None)
         _check_conflicts(self)
 
@@ -155,7 +150,18 @@ class ChildSetup:
 
     def replace(self, **changes: Unpack[SetupFields]) -> Self:
         """The same plan with some fields changed; None makes a field "not said" again."""
-        return type(self)(**{**_said(self), **changes})
+        cls = type(self)
+        if cls.__init__ is not ChildSetup.__init__ or not changes.keys() <= CHECKS.keys():  # which it refuses
+            return cls(**{**_said(self), **changes})
+        plan = cls.__new__(cls)  # what is said already has been checked
+        for name in FIELDS:
+            if name in changes:
+                _set_field(plan, name, changes[name])  # type: ignore[literal-required]
+            else:
+                _set(plan, name, getattr(self, name))
+        _set(plan, "marshalled", None)
+        _check_conflicts(plan)
+        return plan
 
     __replace__ = replace
 
@@ -209,6 +215,14 @@ class ChildSetup:
         if held:
             raise TypeError(f"can't pickle a ChildSetup with file descriptors in {', '.join(held)}")
         return _rebuild, (type(self), _said(self))
+
+
+def _set_field(setup: ChildSetup, name: str, value: Any) -> None:
+    if value is not None:
+        value = CHECKS[name](name, value)
+        if value is not False and name not in setup.supported:
+            raise NotImplementedError(f"{name}: {sys.platform} has no such thing")
+    _set(setup, name, value)
 
 
 def with_changes(setup: ChildSetup | None, changes: SetupFields) -> ChildSetup:

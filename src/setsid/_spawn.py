@@ -93,10 +93,9 @@ def launch(
         if not _sid_spawn(plan.struct, program, arguments, len(arguments), count, environment.envp, child):
             return
     except BaseException:  # of a signal handler: nobody will ever hold the child
-        if child.kept:
-            from ._ending import end_at_once
+        from ._ending import end_at_once
 
-            end_at_once(process)
+        end_at_once(process)
         raise
     if not child.report.error:
         raise ValueError("argv: embedded null byte")

@@ -1,15 +1,18 @@
-"""Types for type checkers. Never imported at run time: `typing` is slow to import."""
+"""Types for type checkers. At run time only `setsid.SetupFields` imports this: `typing` is slow to import."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from os import PathLike
 from typing import IO, Any, Literal, Protocol, TypeAlias, TypedDict, Union
 
-from typing_extensions import Required
-
 from ._fields import Inherit, NewSession
 from ._setup import ChildSetup
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # it need not be installed
+    from typing_extensions import Required
 
 
 class HasFileno(Protocol):
@@ -57,12 +60,21 @@ class SetupFields(TypedDict, total=False):
     no_new_privileges: bool | None
 
 
-class PopenArguments(TypedDict, total=False):
-    """Popen's arguments that don't decide between text and bytes, but for the first six."""
+if sys.version_info >= (3, 11):
 
-    preexec_fn: Callable[[], Any] | None
+    class _Since311(TypedDict, total=False):
+        process_group: int | None
+
+else:
+
+    class _Since311(TypedDict, total=False):
+        pass
+
+
+class _Arguments(_Since311, total=False):
+    """Popen's arguments that all take."""
+
     close_fds: bool
-    shell: bool
     cwd: StrOrBytesPath | None
     env: Environment | None
     startupinfo: Any
@@ -75,18 +87,38 @@ class PopenArguments(TypedDict, total=False):
     extra_groups: Iterable[str | int] | None
     umask: int
     pipesize: int
-    process_group: int | None
+
+
+class PopenArguments(_Arguments, total=False):
+    """Popen's arguments that don't decide between text and bytes, but for the first six."""
+
     setup: ChildSetup | None
+    preexec_fn: Callable[[], object] | None
+    shell: bool
 
 
-class RunArguments(PopenArguments, total=False):
+class AsyncioArguments(_Arguments, total=False):
+    """Those of asyncio's functions. The last five may only say what holds anyway."""
+
+    preexec_fn: Callable[[], object] | None
+    executable: StrOrBytesPath | None
+    bufsize: Literal[0]
+    text: Literal[False] | None
+    encoding: None
+    errors: None
+    universal_newlines: Literal[False]
+
+
+class RunArguments(_Arguments, total=False):
     """Those of `setsid.run`."""
 
+    setup: ChildSetup | None
     bufsize: int
     executable: StrOrBytesPath | None
     stdin: Stream
     stdout: Stream
     stderr: Stream
+    shell: bool
     capture_output: bool
     timeout: float | None
     check: bool
@@ -98,7 +130,7 @@ class _Text(TypedDict, total=False):
     text: Required[Literal[True]]
     encoding: str | None
     errors: str | None
-    universal_newlines: bool | None
+    universal_newlines: Literal[True] | None
 
 
 class _Encoding(TypedDict, total=False):
@@ -116,7 +148,7 @@ class _Errors(TypedDict, total=False):
 
 
 class _Newlines(TypedDict, total=False):
-    text: bool | None
+    text: Literal[True] | None
     encoding: str | None
     errors: str | None
     universal_newlines: Required[Literal[True]]

@@ -10,13 +10,13 @@ import os
 import subprocess
 from asyncio import base_subprocess
 from asyncio.log import logger
+from math import inf
 
 from ._async import Watch, end_in_loop
-from ._ending import check as check_end
 from ._ending import end_at_once
 from ._pipes import PIPE_MAX, as_text
 from ._popen import Popen
-from ._run import GRACE, TimeoutExpired, add_pipes, plan_of_run
+from ._run import GRACE, TimeoutExpired, add_pipes, check_times, plan_of_run
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,12 +28,15 @@ if TYPE_CHECKING:
     from ._session import Session
     from ._setup import ChildSetup
     from ._types import (
+        AsyncioArguments,
         BytesRun,
         Command,
         EitherRun,
         EncodingRun,
         ErrorsRun,
         NewlinesRun,
+        Stream,
+        StrOrBytesPath,
         TextRun,
     )
 
@@ -73,14 +76,14 @@ class Process(asyncio.subprocess.Process):
 
 
 async def create_subprocess_exec(
-    program: Any,
-    *args: Any,
-    stdin: Any = None,
-    stdout: Any = None,
-    stderr: Any = None,
+    program: StrOrBytesPath,
+    *args: StrOrBytesPath,
+    stdin: Stream = None,
+    stdout: Stream = None,
+    stderr: Stream = None,
     limit: int = _LIMIT,
     setup: ChildSetup | None = None,
-    **keywords: Any,
+    **keywords: Unpack[AsyncioArguments],
 ) -> Process:
     """Start a program; as `asyncio.create_subprocess_exec`, whose documentation tells of all arguments but one.
 
@@ -93,12 +96,12 @@ async def create_subprocess_exec(
 
 async def create_subprocess_shell(
     cmd: str | bytes,
-    stdin: Any = None,
-    stdout: Any = None,
-    stderr: Any = None,
+    stdin: Stream = None,
+    stdout: Stream = None,
+    stderr: Stream = None,
     limit: int = _LIMIT,
     setup: ChildSetup | None = None,
-    **keywords: Any,
+    **keywords: Unpack[AsyncioArguments],
 ) -> Process:
     """Start a shell command; as `asyncio.create_subprocess_shell`, with the `setup` of `create_subprocess_exec`."""
     if not isinstance(cmd, (str, bytes)):
@@ -107,7 +110,7 @@ async def create_subprocess_shell(
 
 
 async def _create(
-    args: Any, shell: bool, stdin: Any, stdout: Any, stderr: Any, limit: int, setup: Any, keywords: dict[str, Any]
+    args: Any, shell: bool, stdin: Any, stdout: Any, stderr: Any, limit: int, setup: Any, keywords: Any
 ) -> Process:
     loop = asyncio.get_running_loop()
     protocol = asyncio.subprocess.SubprocessStreamProtocol(limit=limit, loop=loop)
@@ -163,7 +166,7 @@ async def run(
     """`setsid.run` in an asyncio event loop, with the same arguments and results. Cancelling it ends the session that
     the program leads, as a timeout does, before CancelledError is raised; cancelled once more, by SIGKILL at once.
     """
-    check_end(grace, end_signal)
+    check_times(timeout, grace, end_signal)
     setup = plan_of_run(setup, start_new_session, keywords)
     add_pipes(keywords, input, capture_output)
     codec = _codec(text, encoding, errors)
@@ -176,7 +179,7 @@ async def run(
         try:
             data = input.encode(*codec) if isinstance(input, str) and codec else input
             protocol.feed(transport.get_pipe_transport(0), data)
-            await asyncio.wait([protocol.over], timeout=timeout)
+            await asyncio.wait([protocol.over], timeout=timeout if timeout != inf else None)
         except BaseException:
             await end_in_loop(handle, grace, end_signal)
             raise

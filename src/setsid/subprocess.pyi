@@ -2,35 +2,17 @@
 
 import subprocess
 from subprocess import (
-    DEVNULL as DEVNULL,
+    DEVNULL,
+    PIPE,
+    STDOUT,
+    CalledProcessError,
+    CompletedProcess,
+    SubprocessError,
+    TimeoutExpired,
+    getoutput,
+    getstatusoutput,
 )
-from subprocess import (
-    PIPE as PIPE,
-)
-from subprocess import (
-    STDOUT as STDOUT,
-)
-from subprocess import (
-    CalledProcessError as CalledProcessError,
-)
-from subprocess import (
-    CompletedProcess as CompletedProcess,
-)
-from subprocess import (
-    SubprocessError as SubprocessError,
-)
-from subprocess import (
-    TimeoutExpired as TimeoutExpired,
-)
-from subprocess import (
-    getoutput as getoutput,
-)
-from subprocess import (
-    getstatusoutput as getstatusoutput,
-)
-from subprocess import (
-    list2cmdline as list2cmdline,
-)
+from subprocess import list2cmdline as list2cmdline
 from typing import Any, AnyStr, overload
 
 from typing_extensions import Buffer, Unpack
@@ -48,6 +30,23 @@ from ._types import (
     StrOrBytesPath,
     TextPopen,
 )
+
+__all__ = [
+    "DEVNULL",
+    "PIPE",
+    "STDOUT",
+    "CalledProcessError",
+    "CompletedProcess",
+    "Popen",
+    "SubprocessError",
+    "TimeoutExpired",
+    "call",
+    "check_call",
+    "check_output",
+    "getoutput",
+    "getstatusoutput",
+    "run",
+]
 
 class Popen(subprocess.Popen[AnyStr]):
     @overload
@@ -241,7 +240,7 @@ def check_output(
     stdin: Stream = None,
     stderr: Stream = None,
     *,
-    input: str | None = None,
+    input: str | Buffer | None = None,
     timeout: float | None = None,
     **rest: Unpack[TextPopen],
 ) -> str: ...
@@ -253,7 +252,7 @@ def check_output(
     stdin: Stream = None,
     stderr: Stream = None,
     *,
-    input: str | None = None,
+    input: str | Buffer | None = None,
     timeout: float | None = None,
     **rest: Unpack[EncodingPopen],
 ) -> str: ...
@@ -265,7 +264,7 @@ def check_output(
     stdin: Stream = None,
     stderr: Stream = None,
     *,
-    input: str | None = None,
+    input: str | Buffer | None = None,
     timeout: float | None = None,
     **rest: Unpack[ErrorsPopen],
 ) -> str: ...
@@ -277,7 +276,7 @@ def check_output(
     stdin: Stream = None,
     stderr: Stream = None,
     *,
-    input: str | None = None,
+    input: str | Buffer | None = None,
     timeout: float | None = None,
     **rest: Unpack[NewlinesPopen],
 ) -> str: ...
@@ -289,7 +288,7 @@ def check_output(
     stdin: Stream = None,
     stderr: Stream = None,
     *,
-    input: Buffer | None = None,
+    input: str | Buffer | None = None,
     timeout: float | None = None,
     **rest: Unpack[BytesPopen],
 ) -> bytes: ...
