@@ -5,10 +5,11 @@ from __future__ import annotations
 import errno
 import os
 import select
-import signal as _signals
+import signal as signals
 import time
 
 from ._errors import error
+from ._fields import known_signals
 from ._native import ffi, lib
 
 TYPE_CHECKING = False
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
     # Yields (pidfds, seconds): wait until all of them are readable, at most that long.
     Steps: TypeAlias = Generator[tuple[set[int], float], None, T]
 
-SIGKILL = _signals.SIGKILL
-_SIGCONT = _signals.SIGCONT
+SIGKILL = signals.SIGKILL
+_SIGCONT = signals.SIGCONT
 # How long SIGKILL is given to work, in seconds: a process in an uninterruptible sleep can't be waited for for ever.
 _PATIENCE = 5.0
 
@@ -64,7 +65,7 @@ def check(grace: float, signal: int) -> None:
     """Raise ValueError for what `end` can't do."""
     if not grace >= 0:  # NaN too
         raise ValueError(f"grace must be a number of seconds, not {grace}")
-    if signal not in _signals.valid_signals():
+    if signal not in known_signals():
         raise ValueError(f"there is no signal {signal}")
 
 

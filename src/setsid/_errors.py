@@ -154,9 +154,14 @@ def child_error(report: _Report, facts: tuple[object, ...], filename: str | byte
 
 def prepare() -> None:
     """Import now what telling of an error needs: it may be that no file can be opened any more."""
-    _hint("call_hint", 0, "")
-    _hint("child_hint", 0, "", 0)
-    _stage(0)
+    global _is_prepared
+    if not _is_prepared:
+        _hint("call_hint", 0, "")
+        _hint("child_hint", 0, "", 0)
+        _is_prepared = _stage(0) is None
+
+
+_is_prepared = False
 
 
 def _stage(number: int) -> Stage | None:

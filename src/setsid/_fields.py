@@ -163,7 +163,8 @@ def _umask(name: str, mask: Any) -> int:
 _signal_numbers: frozenset[int] = frozenset()
 
 
-def _known_signals() -> frozenset[int]:
+def known_signals() -> frozenset[int]:
+    """All signals there are; `signal.valid_signals` takes long to tell."""
     global _signal_numbers
     if not _signal_numbers:
         import signal
@@ -176,7 +177,7 @@ def _signals(name: str, signals: Any) -> Any:
     import signal  # slow to import; who names signals has it already
 
     _check_iterable(name, signals, "signal numbers")
-    known = _known_signals()
+    known = known_signals()
     numbers = frozenset(signals)
     for number in numbers:
         if isinstance(number, bool) or not isinstance(number, int):
@@ -255,7 +256,7 @@ def _signal(name: str, number: Any) -> int:
     """0 is none, for who would decide otherwise, as `run` does."""
     if isinstance(number, bool) or not isinstance(number, int):
         raise TypeError(f"{name} must be a signal's number, not {type(number).__name__}")
-    if number and number not in _known_signals():
+    if number and number not in known_signals():
         raise ValueError(f"{name}: there is no signal {number}")
     return int(number)
 

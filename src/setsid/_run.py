@@ -170,6 +170,8 @@ def _wait(process: Popen, deadline: float | None) -> bool:
 def plan_of_run(setup: ChildSetup | None, start_new_session: bool, keywords: dict[str, Any]) -> ChildSetup:
     """What "not said" means to `run`."""
     if setup is None:
+        if keywords.get("process_group") in (None, -1) and keywords.get("preexec_fn") is None:
+            return _PLANS[bool(start_new_session)]
         setup = _EMPTY
     elif not isinstance(setup, ChildSetup):
         raise TypeError(f"setup must be a ChildSetup, not {type(setup).__name__}")
@@ -201,3 +203,4 @@ def add_pipes(keywords: dict[str, Any], text: Any, capture_output: bool) -> None
 
 
 _EMPTY = ChildSetup()
+_PLANS = {answer: plan_of_run(_EMPTY, answer, {}) for answer in (False, True)}
