@@ -194,8 +194,9 @@ class _Members:
                 seen.update(pids)
                 if not signalled:
                     self._meet_family(pids)  # while those live whose children they are
-                for pid in set(pids) - signalled:
-                    self._signal(pid, signal)
+                for pid in pids:  # the leader first: a shell is not to go on when its command has been killed
+                    if pid not in signalled:
+                        self._signal(pid, signal)
                 self._known = signalled = set(pids)  # a number that comes up again later is a new process's
                 if time.monotonic() >= deadline or (signal == SIGKILL and self._refused.issuperset(pids)):
                     return pids
