@@ -28,6 +28,7 @@ lint: $(VENV)/lint $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/clang-format --dry-run --Werror $(C_FILES) $(H_FILES) benchmarks/*.c tests/native/*.c
 	$(BIN)/python wheels/compile_check.py
 

@@ -133,7 +133,8 @@ def _class_for(cls: type[SystemCallError], builtin: type) -> type[SystemCallErro
     if kind is None:
         shown = builtin if cls is SystemCallError else cls
         names = {"__module__": shown.__module__, "__qualname__": shown.__qualname__, "__doc__": cls.__doc__}
-        kind = _classes.setdefault((cls, builtin), type(shown.__name__, (cls, builtin), {**names, "_base": cls}))
+        made: Any = type(shown.__name__, (cls, builtin), {**names, "_base": cls})
+        kind = _classes.setdefault((cls, builtin), made)
     return kind
 
 

@@ -275,7 +275,8 @@ class FrozenDict(dict):  # type: ignore[type-arg]
     def _refuse(self, *args: object, **kwargs: object) -> Any:
         raise TypeError("a ChildSetup can't be changed; use replace()")
 
-    __setitem__ = __delitem__ = update = pop = popitem = clear = setdefault = __ior__ = _refuse
+    __setitem__ = __delitem__ = pop = popitem = clear = __ior__ = _refuse
+    update = setdefault = _refuse  # pyright: ignore[reportAssignmentType]
 
 
 # Each field with its check, in the order of the documentation. A check takes the field's name and a value that was

@@ -37,9 +37,8 @@ class Pipes:
         stdin: Any = self._process.stdin
         if stdin is None:
             return
-        if isinstance(text, str) and self._process.universal_newlines:
-            text = text.encode(stdin.encoding, stdin.errors)
-        self._input = memoryview(text or b"").cast("B")
+        codec = (stdin.encoding, stdin.errors) if self._process.universal_newlines else ()
+        self._input = as_bytes(text, *codec)
         if self._input:
             self._register("stdin", select.POLLOUT)
         else:
@@ -93,12 +92,6 @@ class Pipes:
         stream = getattr(self._process, name)
         return as_text(data, stream.encoding, stream.errors)
 
-    def close(self) -> None:
-        """Close all that is still open."""
-        for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
-            if stream is not None:
-                stream.close()
-
     def _register(self, name: str, events: int) -> None:
         fd = getattr(self._process, name).fileno()
         self._open[fd] = name
@@ -121,6 +114,12 @@ class Pipes:
             self._poll.unregister(fd)
             del self._open[fd]
             getattr(self._process, name).close()
+
+
+def as_bytes(text: Any, *codec: str) -> memoryview:
+    """What a child is to read: bytes, a string if there is a `codec` (encoding, errors), or None."""
+    data: Any = text.encode(*codec) if isinstance(text, str) and codec else text
+    return memoryview(b"" if data is None else data).cast("B")
 
 
 def as_text(data: bytes, encoding: str, errors: str) -> str:

@@ -102,15 +102,16 @@ class Popen(_Standard):  # type: ignore[type-arg]
         return self.returncode
 
     def _wait(self, timeout: float | None) -> int:
-        if self.returncode is None and self._process is not None:
+        code: int | None = self.returncode
+        if code is None:
             try:
-                self.returncode = self._process.wait(timeout)
+                code = self._handle.wait(timeout)
             except TimeoutError:
-                assert timeout is not None
-                raise subprocess.TimeoutExpired(self.args, timeout) from None
+                raise subprocess.TimeoutExpired(self.args, timeout or 0) from None
             except ChildProcessError:
-                self.returncode = 0
-        return self.returncode
+                code = 0
+            self.returncode = code
+        return code
 
     # -- signals and end
 

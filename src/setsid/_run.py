@@ -125,30 +125,37 @@ def run(
     add_pipes(keywords, input, capture_output)
     # Not made by a call of the class, so that an exception in the very moment of its return finds it here.
     process = Popen.__new__(Popen)
-    pipes = report = None
+    wait_for_all = None
     try:
-        try:
-            process.__init__(*popenargs, setup=setup, **keywords)  # type: ignore[misc]
-            pipes = Pipes(process)
-            pipes.feed(input)
-            is_over = pipes.exchange(deadline) and _wait(process, deadline)
-        except BaseException:
-            if process._process is not None:
-                end_process(process._process, grace, end_signal, pipes.wait_for_all if pipes is not None else None)
-            raise
-        if not is_over:
-            report = end_process(process._handle, grace, end_signal, pipes.wait_for_all)
-            pipes.drain()
+        process.__init__(*popenargs, setup=setup, **keywords)  # type: ignore[misc]
+        pipes = Pipes(process)
+        wait_for_all = pipes.wait_for_all
+        pipes.feed(input)
+        is_over = pipes.exchange(deadline) and _wait(process, deadline)
+        report = None if is_over else end_process(process._handle, grace, end_signal, wait_for_all)
+        pipes.drain()
+    except BaseException:
+        if process._process is not None:
+            end_process(process._process, grace, end_signal, wait_for_all)
+        raise
     finally:
-        if pipes is not None:
-            process.poll()
-            pipes.close()
+        _close(process)
     if report is not None:
         raise TimeoutExpired(process.args, timeout or 0, pipes.data("stdout"), pipes.data("stderr"), report)
     result = subprocess.CompletedProcess(process.args, process.returncode, pipes.text("stdout"), pipes.text("stderr"))
     if check:
         result.check_returncode()
     return result
+
+
+def _close(process: Popen) -> None:
+    """Learn the returncode, and close the pipes."""
+    if process._process is not None:
+        process.poll()
+    for name in ("stdin", "stdout", "stderr"):
+        stream = getattr(process, name, None)
+        if stream is not None:
+            stream.close()
 
 
 def check_times(timeout: float | None, grace: float, end_signal: int) -> None:

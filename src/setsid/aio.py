@@ -14,7 +14,7 @@ from math import inf
 
 from ._async import Watch, end_in_loop
 from ._ending import end_at_once
-from ._pipes import PIPE_MAX, as_text
+from ._pipes import PIPE_MAX, as_bytes, as_text
 from ._popen import Popen
 from ._run import GRACE, TimeoutExpired, add_pipes, check_times, plan_of_run
 
@@ -114,6 +114,8 @@ async def _create(
 ) -> Process:
     loop = asyncio.get_running_loop()
     protocol = asyncio.subprocess.SubprocessStreamProtocol(limit=limit, loop=loop)
+    if keywords.pop("shell", shell) is not shell:
+        raise ValueError(f"shell must be {shell}")
     keywords.update(stdin=stdin, stdout=stdout, stderr=stderr, setup=setup, shell=shell)
     return Process(await _start(loop, protocol, args, keywords), protocol, loop)
 
@@ -161,6 +163,7 @@ async def run(
     text: bool | None = None,
     encoding: str | None = None,
     errors: str | None = None,
+    universal_newlines: bool | None = None,
     **keywords: Any,
 ) -> subprocess.CompletedProcess[Any]:
     """`setsid.run` in an asyncio event loop, with the same arguments and results. Cancelling it ends the session that
@@ -169,7 +172,9 @@ async def run(
     check_times(timeout, grace, end_signal)
     setup = plan_of_run(setup, start_new_session, keywords)
     add_pipes(keywords, input, capture_output)
-    codec = _codec(text, encoding, errors)
+    keywords.pop("bufsize", None)  # of files, which there are none
+    codec = _codec(text, encoding, errors, universal_newlines)
+    data = as_bytes(input, *(codec or ()))
     loop = asyncio.get_running_loop()
     protocol = _Collector(loop.create_future())
     transport = await _start(loop, protocol, args, {**keywords, "setup": setup, "shell": shell})
@@ -177,7 +182,6 @@ async def run(
     report = None
     try:
         try:
-            data = input.encode(*codec) if isinstance(input, str) and codec else input
             protocol.feed(transport.get_pipe_transport(0), data)
             await asyncio.wait([protocol.over], timeout=timeout if timeout != inf else None)
         except BaseException:
@@ -199,9 +203,13 @@ async def run(
     return result
 
 
-def _codec(text: bool | None, encoding: str | None, errors: str | None) -> tuple[str, str] | None:
+def _codec(
+    text: bool | None, encoding: str | None, errors: str | None, universal_newlines: bool | None
+) -> tuple[str, str] | None:
     """Encoding and errors of text mode; None in binary mode."""
-    if not (text or encoding or errors):
+    if text is not None and universal_newlines is not None and bool(text) != bool(universal_newlines):
+        raise subprocess.SubprocessError("text and universal_newlines are both said, and differ")
+    if not (text or encoding or errors or universal_newlines):
         return None
     return encoding or locale.getpreferredencoding(False), errors or "strict"
 
