@@ -117,8 +117,12 @@ def completed(setup: ChildSetup, given: dict[str, Any]) -> ChildSetup:
     }
     if given["start_new_session"]:
         changes["process_group"] = NEW_SESSION
-    if given["pass_fds"]:  # the streams are there anyway
-        changes["pass_fds"] = [fd for fd in map(int, given["pass_fds"]) if fd > 2]
+    if given["umask"] is None:  # which a plan takes for "not said"
+        raise TypeError("umask must be an int, not NoneType")
+    if given["pass_fds"]:  # a stream that is said is that, and no more the parent's
+        streams = ("stdin", "stdout", "stderr")
+        said = {fd for fd, name in enumerate(streams) if name in changes or getattr(setup, name) is not None}
+        changes["pass_fds"] = [fd for fd in map(int, given["pass_fds"]) if fd not in said]
     if setup.close_fds is None and not given["close_fds"]:
         changes["close_fds"] = False
     if setup.default_signals is None and not given["restore_signals"]:

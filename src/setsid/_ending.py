@@ -101,7 +101,7 @@ def ending(process: Process, grace: float, signal: int) -> Steps[EndReport]:
     if not child.owner:  # it was never made
         return EndReport((), ())
     if not lib.sid_is_ours(child):  # somebody has reaped it, so what bears its number may be another's
-        process.poll()
+        lib.sid_reap(child)
         return EndReport((), ())
     members = _Members(child)
     seen: set[int] = set()
@@ -112,8 +112,7 @@ def ending(process: Process, grace: float, signal: int) -> Steps[EndReport]:
             survived = yield from members.signal_and_wait(SIGKILL, _PATIENCE, seen)
     finally:
         lib.sid_stay(child, -1)
-    if process.pid not in survived and lib.sid_reap(child) != 1:
-        process.wait(_PATIENCE)
+    lib.sid_reap(child)
     if members.failure:
         raise members.failure
     escaped = members.escaped(seen)

@@ -62,13 +62,17 @@ class Popen(_Standard):  # type: ignore[type-arg]
             self._start(self._setup, given)
             return
         with telling(given):
-            super()._execute_child(**given)  # type: ignore[misc]
-        self._process = adopted(self.pid)
+            try:
+                super()._execute_child(**given)  # type: ignore[misc]
+            finally:  # a signal handler may raise once there is a child
+                if self._child_created and self.returncode is None:
+                    self._process = adopted(self.pid)
 
     def _start(self, setup: ChildSetup, given: dict[str, Any]) -> None:
         """The standard class's `_execute_child`, with a plan."""
         args, executable = command(given["args"], given["executable"], given["shell"])
-        sys.audit("subprocess.Popen", executable, args, given["cwd"], given["env"])
+        cwd = setup.cwd if given["cwd"] is None else given["cwd"]
+        sys.audit("subprocess.Popen", executable, args, cwd, given["env"])
         arguments = b"\0".join([os.fsencode(argument) for argument in args])
         program = os.fsencode(executable)
         if b"\0" in program:
@@ -83,9 +87,12 @@ class Popen(_Standard):  # type: ignore[type-arg]
         process = self._process = started()
         try:
             launch(process, setup, plan, program, arguments, len(args), environment)
-        except SystemCallError as error:
-            if error.call == "execve":
-                error.filename = executable
+        except BaseException as error:
+            self._process = None
+            if isinstance(error, SystemCallError) and error.call == "execve":
+                error.filename = executable  # as it was given
+            elif isinstance(error, SystemCallError) and error.filename == setup.cwd and given["cwd"] is not None:
+                error.filename = given["cwd"]
             raise
         self.pid = process.pid
         self._child_created = True
@@ -99,6 +106,7 @@ class Popen(_Standard):  # type: ignore[type-arg]
                 self.returncode = self._process.poll()
             except ChildProcessError:  # reaped elsewhere, and the kernel can't tell: the standard class says 0
                 self.returncode = 0 if _deadstate is None else _deadstate
+                self._process.reaped(0)
         return self.returncode
 
     def _wait(self, timeout: float | None) -> int:
@@ -110,6 +118,7 @@ class Popen(_Standard):  # type: ignore[type-arg]
                 raise subprocess.TimeoutExpired(self.args, timeout or 0) from None
             except ChildProcessError:
                 code = 0
+                self._handle.reaped(code)
             self.returncode = code
         return code
 

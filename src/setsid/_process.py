@@ -269,7 +269,7 @@ class Process:
         which have `survived`, and which living descendants have `escaped`, as by making a session of their own.
         Interrupted by an exception of a signal handler, it sends SIGKILL at once, and raises it when that is done.
         Once the child has been reaped its number may be another's, so `end` does nothing: to end what a child leaves
-        behind, `wait(reap=False)` first. Raises ChildProcessError as `wait` does, ValueError for an unknown signal.
+        behind, `wait(reap=False)` first. Raises ValueError for an unknown signal.
         """
         from ._ending import end_process
 
