@@ -46,75 +46,52 @@ static int read_stat(int pid, char *stat, size_t room)
     return size < 0 ? 0 : (int)size;
 }
 
-/* 1, 0, or -errno when there is no file left to look with. */
-static int is_living(int pid)
+int sid_relation(int pid, struct sid_relation *relation)
 {
     char stat[512];
+    const char *field;
     int size = read_stat(pid, stat, sizeof stat);
 
-    if (size < 0)
-        return size == -EMFILE || size == -ENFILE ? size : 1; /* hidden is not gone */
-    return size > 0 && !is_zombie(stat);
+    *relation = (struct sid_relation){.pid = pid};
+    if (size < 0) /* hidden is not gone, but -EMFILE tells nothing */
+        return size == -EMFILE || size == -ENFILE ? size : 1;
+    if (size == 0 || is_zombie(stat) || !(field = strrchr(stat, ')')))
+        return 0;
+    sscanf(field + 1, " %*c %d %d %d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %" SCNu64,
+           &relation->ppid, &relation->pgid, &relation->sid, &relation->start);
+    return 1;
 }
 
-static DIR *open_proc(void)
+static int list(int scope, int id, struct sid_relation *relations, int room)
 {
-    return sidos_proc_is_ours() ? opendir("/proc") : (errno = ENOENT, NULL);
-}
-
-/* A process that starts or ends during the pass may be missed: repeat it where that matters. */
-int sid_members(int scope, int id, int *pids, int room)
-{
-    DIR *proc = open_proc();
+    DIR *proc = sidos_proc_is_ours() ? opendir("/proc") : (errno = ENOENT, NULL);
     struct dirent *entry;
     int count = 0, living = 0;
 
     if (!proc)
         return -errno;
     while (living >= 0 && (entry = readdir(proc))) {
-        int pid = atoi(entry->d_name);
-        if (pid <= 0 || !is_member(scope, id, pid) || (living = is_living(pid)) <= 0)
-            continue;
-        if (count < room)
-            pids[count] = pid;
-        count++;
-    }
-    closedir(proc);
-    return living < 0 ? living : count;
-}
-
-/* 1 if it lives and can be seen, else 0. */
-static int relation_of(int pid, struct sid_relation *relation)
-{
-    char stat[512];
-    const char *field;
-
-    if (read_stat(pid, stat, sizeof stat) <= 0 || is_zombie(stat) || !(field = strrchr(stat, ')')))
-        return 0;
-    relation->pid = pid;
-    return sscanf(field + 1, " %*c %d %d %d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %" SCNu64,
-                  &relation->ppid, &relation->pgid, &relation->sid, &relation->start) == 4;
-}
-
-int sid_relations(struct sid_relation *relations, int room)
-{
-    DIR *proc = open_proc();
-    struct dirent *entry;
-    int count = 0;
-
-    if (!proc)
-        return -errno;
-    while ((entry = readdir(proc))) {
         struct sid_relation relation;
         int pid = atoi(entry->d_name);
-        if (pid <= 0 || !relation_of(pid, &relation))
+        if (pid <= 0 || (id >= 0 && !is_member(scope, id, pid)) || (living = sid_relation(pid, &relation)) <= 0)
             continue;
         if (count < room)
             relations[count] = relation;
         count++;
     }
     closedir(proc);
-    return count;
+    return living < 0 ? living : count;
+}
+
+/* A process that starts or ends during the pass may be missed: repeat it where that matters. */
+int sid_members(int scope, int id, struct sid_relation *members, int room)
+{
+    return list(scope, id, members, room);
+}
+
+int sid_relations(struct sid_relation *relations, int room)
+{
+    return list(SID_SCOPE_SESSION, -1, relations, room);
 }
 
 int sid_open_member(int scope, int id, int pid)

@@ -213,10 +213,7 @@ uint64_t sid_python_ignored_signals(void);
 
 enum sid_scope { SID_SCOPE_SESSION, SID_SCOPE_GROUP };
 
-/* Fills `pids` with up to `room` living members (no zombies) of session or group `id`; how many there are, or
-   -ENOENT without a /proc of our pid namespace. getsid(2), getpgid(2), proc_pid_stat(5) */
-int sid_members(int scope, int id, int *pids, int room);
-/* A process and whose child it is. */
+/* A process and whose child it is; all 0 but `pid` where /proc hides it. */
 struct sid_relation {
     int pid;
     int ppid;
@@ -225,9 +222,13 @@ struct sid_relation {
     uint64_t start; /* clock ticks since the boot: with the pid, it names one process for good */
 };
 
-/* Fills `relations` with up to `room` living processes, all that can be seen; how many there are, or an error as above.
-   proc_pid_stat(5) */
+/* Fills `members` with up to `room` living members (no zombies) of session or group `id`; how many there are, or
+   -ENOENT without a /proc of our pid namespace. getsid(2), getpgid(2), proc_pid_stat(5) */
+int sid_members(int scope, int id, struct sid_relation *members, int room);
+/* The same of all living processes that can be seen. */
 int sid_relations(struct sid_relation *relations, int room);
+/* Fills `relation` with what is known of `pid`; 1, 0 if no living process has that number, or -errno. */
+int sid_relation(int pid, struct sid_relation *relation);
 /* A pidfd of process `pid`, opened before its membership of `id` was seen; -ESRCH if it is no member. pidfd_open(2) */
 int sid_open_member(int scope, int id, int pid);
 /* Sends `signal` by number to `pid` if it is a member of `id`, where there is no pidfd to be had; 0. kill(2) */

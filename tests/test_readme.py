@@ -71,7 +71,10 @@ except OSError as error:
 assert b"/dev/pts/" in said and shell.wait() == 0
 shell.close(); os.close(manager)
 """,
-    "listing =": "assert listing.split() == ['log', 'make', 'server', 'tests'] and process.wait() == 0; process.close()",
+    "listing =": """
+assert listing.split() == ['log', 'make', 'server', 'tests'] and process.wait() == 0
+process.close()
+""",
     "ProcessPoolExecutor": "assert results[0] != os.getsid(0) and len(results) == 20",
     "setsid.fork": "assert process.returncode == -signal.SIGTERM; process.close()",
     "exec tests": """

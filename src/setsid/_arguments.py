@@ -6,9 +6,11 @@ What differs between versions of Python is how the standard class names and orde
 
 from __future__ import annotations
 
+import locale
 import os
 import subprocess
 import sys
+import warnings
 
 from ._fields import NEW_SESSION, STDOUT
 from ._setup import ChildSetup
@@ -119,6 +121,7 @@ def completed(setup: ChildSetup, given: dict[str, Any]) -> ChildSetup:
         changes["process_group"] = NEW_SESSION
     if given["umask"] is None:  # which a plan takes for "not said"
         raise TypeError("umask must be an int, not NoneType")
+    iter(given["pass_fds"])  # None is none of them
     if given["pass_fds"]:  # a stream that is said is that, and no more the parent's
         streams = ("stdin", "stdout", "stderr")
         said = {fd for fd, name in enumerate(streams) if name in changes or getattr(setup, name) is not None}
@@ -130,3 +133,18 @@ def completed(setup: ChildSetup, given: dict[str, Any]) -> ChildSetup:
     if changes or given["uid"] is not None or given["gid"] is not None:
         return setup.replace(**changes)
     return setup
+
+
+def say_encoding(keywords: dict[str, Any]) -> None:
+    """Under `-X warn_default_encoding`, warn of an encoding that is not said where our caller is, and say it: the
+    standard class takes the first frame outside its own file for the caller's, and that is ours.
+    """
+    is_text = any(keywords.get(name) for name in ("text", "universal_newlines", "errors"))
+    if not is_text or keywords.get("encoding") or not hasattr(subprocess, "_text_encoding"):  # Python 3.10
+        return
+    ours, level = (os.path.dirname(__file__) + os.sep, subprocess.__file__), 1
+    frame = sys._getframe()
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(ours):
+        frame, level = frame.f_back, level + 1
+    warnings.warn("'encoding' argument not specified.", EncodingWarning, level)
+    keywords["encoding"] = "utf-8" if sys.flags.utf8_mode else locale.getencoding()  # type: ignore[attr-defined]

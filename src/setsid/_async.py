@@ -83,6 +83,7 @@ async def wait_ended(process: Process) -> int:
 async def end_in_loop(process: Process, grace: float, signal: int) -> EndReport:
     """Process.end_async."""
     check(grace, signal)
+    asyncio.get_running_loop()  # elsewhere nothing is signalled
     steps = ending(process, grace, signal)
     try:
         while True:

@@ -15,7 +15,7 @@ from ._native import ffi, lib
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
-    from typing import TypeAlias, TypeVar
+    from typing import Any, TypeAlias, TypeVar
 
     from ._native import _Child
     from ._process import Process
@@ -36,8 +36,8 @@ class EndReport:
     Attributes:
         ended: the pids of the processes that have ended.
         survived: those of the processes that have not (SIGKILL not allowed, or stuck in the kernel).
-        escaped: those of living descendants that were out of reach, as in a session that they have made themselves.
-            Found by their ancestry: one whose parent has ended before is not.
+        escaped: those of living descendants that are out of reach, as in a session that they have made themselves.
+            Found by their ancestry: one whose parent had ended before is not.
     """
 
     __slots__ = ("ended", "escaped", "survived")
@@ -104,19 +104,18 @@ def ending(process: Process, grace: float, signal: int) -> Steps[EndReport]:
         lib.sid_reap(child)
         return EndReport((), ())
     members = _Members(child)
-    seen: set[int] = set()
+    survived: set[int] = set()
     try:
         lib.sid_stay(child, 1)  # another thread that waits now must not reap it and so free the number
-        survived = yield from members.signal_and_wait(signal, grace, seen)
+        survived = yield from members.signal_and_wait(signal, grace)
         if survived:
-            survived = yield from members.signal_and_wait(SIGKILL, _PATIENCE, seen)
+            survived = yield from members.signal_and_wait(SIGKILL, _PATIENCE)
     finally:
         lib.sid_stay(child, -1)
     lib.sid_reap(child)
     if members.failure:
         raise members.failure
-    escaped = members.escaped(seen)
-    return EndReport(tuple(sorted(seen.difference(survived))), tuple(sorted(survived)), escaped)
+    return members.report(survived)
 
 
 def wait_for_all(fds: set[int], seconds: float) -> None:
@@ -135,7 +134,9 @@ def wait_for_all(fds: set[int], seconds: float) -> None:
 
 
 class _Members:
-    """The living processes of the session or group that an unreaped child leads, or the child alone."""
+    """The living processes of the session or group that an unreaped child leads, or the child alone. Each is known by
+    its pid and start.
+    """
 
     def __init__(self, child: _Child) -> None:
         self._child = child
@@ -143,9 +144,10 @@ class _Members:
         self._scope = self._find_scope()
         self._watched: set[int] = set()  # pidfds of those that were signalled
         self.failure: Exception | None = None  # why only the child itself could be ended
-        self._known: set[int] = set()
+        self._known: set[int] = set()  # the pids of the last pass
+        self._seen: set[tuple[int, int]] = set()  # all members that were met
+        self._family: set[tuple[int, int]] = set()  # all descendants that were met
         self._refused: set[int] = set()
-        self._family: set[tuple[int, int]] = set()  # (pid, start) of all descendants that were seen
 
     def _find_scope(self) -> int | None:
         """None, "the child alone", also where the caller itself is in what the child leads."""
@@ -155,62 +157,68 @@ class _Members:
             return lib.SID_SCOPE_GROUP
         return None
 
-    def pids(self) -> list[int]:
-        """Those that live now. The child is asked of waitid, which does not reap it while it stays."""
-        child = [self._pid] if lib.sid_reap(self._child) == 0 else []
+    def _look(self) -> dict[int, int]:
+        """The pids of those that live now, the leader first, with their parents' pids. The child is asked of waitid,
+        which does not reap it while it stays.
+        """
+        living = {self._pid: 0} if lib.sid_reap(self._child) == 0 else {}
         if self._scope is None:
-            return child
-        others = set(self._listed()) - {self._pid}
+            self._seen.add((self._pid, 0))
+            return living
+        for pid, parent, start in self._listed():
+            if pid in living or pid != self._pid:  # the child itself may have ended meanwhile
+                living[pid] = parent
+                self._seen.add((pid, start))
         # Reaped elsewhere all the same, the child frees its number once the last of the members that we know has gone.
-        if not lib.sid_is_ours(self._child) and self._known.isdisjoint(others):
-            return []
-        return child + sorted(others)
+        if not lib.sid_is_ours(self._child) and self._known.isdisjoint(living):
+            return {}
+        return living
 
-    def _listed(self) -> list[int]:
-        room = 64
+    def _listed(self) -> list[tuple[int, int, int]]:
         while True:
-            buffer = ffi.new("int[]", room)
-            count = lib.sid_members(self._scope or 0, self._pid, buffer, room)
+            count, rows = _table(lambda rows, room: lib.sid_members(self._scope or 0, self._pid, rows, room))
             if count in (-errno.EMFILE, -errno.ENFILE) and self._watched:
                 self._unwatch()
                 continue
             if count < 0:
                 self.failure = error(count, "opendir", filename="/proc")
-                return []
-            if count <= room:
-                return list(buffer[0:count])
-            room = 2 * count
+            return rows
 
-    def signal_and_wait(self, signal: int, seconds: float, seen: set[int]) -> Steps[list[int]]:
-        """Send `signal` to each member once, to those that are forked meanwhile too, and wait until all have ended or
-        the time is over. The pids that are left; all that were met are added to `seen`.
+    def signal_and_wait(self, signal: int, seconds: float) -> Steps[set[int]]:
+        """Send `signal` to each member once, and wait until all have ended or the time is over; the pids of those left.
+
+        One that is born meanwhile is its parent's affair, such as a command that cleans up; but it gets the signal too
+        if that parent was none of ours any more, and so can't have seen to it.
         """
         deadline = time.monotonic() + seconds
         signalled: set[int] = set()
+        is_first = True
         self._refused.clear()
         try:
-            while pids := self.pids():
-                seen.update(pids)
-                if not signalled:
-                    self._meet_family(pids)  # while those live whose children they are
-                for pid in pids:  # the leader first: a shell is not to go on when its command has been killed
-                    if pid not in signalled:
+            while living := self._look():
+                self._meet_family(living)  # while those live whose children they are
+                # The leader first: a shell is not to go on when its command has ended.
+                for pid, parent in living.items():
+                    if pid not in signalled and (is_first or signal == SIGKILL or parent not in living):
                         self._signal(pid, signal)
-                self._known = signalled = set(pids)  # a number that comes up again later is a new process's
-                if time.monotonic() >= deadline or (signal == SIGKILL and self._refused.issuperset(pids)):
-                    return pids
+                        signalled.add(pid)
+                is_first = False
+                self._known = set(living)
+                signalled &= self._known  # a number that comes up again later is a new process's
+                if time.monotonic() >= deadline or (signal == SIGKILL and self._refused >= self._known):
+                    return self._known
                 # There may be new members in a moment.
                 moment = 0.05 if self._watched else 0.002
                 yield self._watched, min(moment, deadline - time.monotonic())
         finally:
             self._unwatch()
-        return []
+        return set()
 
-    def _meet_family(self, members: list[int]) -> None:
+    def _meet_family(self, members: dict[int, int]) -> None:
         """Add all descendants of `members`, and of the descendants that are known."""
         living: set[tuple[int, int]] = set()
         children: dict[int, list[tuple[int, int]]] = {}
-        for pid, parent, start in _relations():
+        for pid, parent, start in _table(lib.sid_relations)[1]:
             living.add((pid, start))
             children.setdefault(parent, []).append((pid, start))
         waiting = [*members, *(pid for pid, _ in self._family & living)]
@@ -219,12 +227,16 @@ class _Members:
             self._family.update(born)
             waiting += [pid for pid, _ in born]
 
-    def escaped(self, members: set[int]) -> tuple[int, ...]:
-        """The descendants that live and were no members."""
-        outside = {(pid, start) for pid, start in self._family if pid not in members}
-        if not outside:
-            return ()
-        return tuple(sorted(pid for pid, _, start in _relations() if (pid, start) in outside))
+    def report(self, survived: set[int]) -> EndReport:
+        """What has become of all that were met."""
+        row = ffi.new("struct sid_relation *")
+        escaped = {
+            pid
+            for pid, start in self._family | self._seen
+            if start and pid not in survived and lib.sid_relation(pid, row) == 1 and row.start == start
+        }
+        ended = {pid for pid, _ in self._seen} - survived - escaped
+        return EndReport(tuple(sorted(ended)), tuple(sorted(survived)), tuple(sorted(escaped)))
 
     def _signal(self, pid: int, signal: int) -> None:
         """Signal one member, and let it run to see the signal."""
@@ -258,13 +270,17 @@ class _Members:
         while self._watched:
             os.close(self._watched.pop())
 
+    def __del__(self) -> None:  # an exception may have come in between
+        if hasattr(self, "_watched"):
+            self._unwatch()
 
-def _relations() -> list[tuple[int, int, int]]:
-    """(pid, its parent's, start) of every living process that can be seen."""
-    room = 512
+
+def _table(fill: Callable[[Any, int], int]) -> tuple[int, list[tuple[int, int, int]]]:
+    """What `fill` returns (how many rows there are, or -errno), and (pid, parent's pid, start) of each."""
+    room = 256
     while True:
         rows = ffi.new("struct sid_relation[]", room)
-        count = lib.sid_relations(rows, room)
+        count = fill(rows, room)
         if count <= room:
-            return [(row.pid, row.ppid, row.start) for row in rows[0 : max(count, 0)]]
+            return count, [(row.pid, row.ppid, row.start) for row in rows[0 : max(count, 0)]]
         room = 2 * count

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import select
 import time
@@ -12,9 +13,8 @@ if TYPE_CHECKING:
 
     from ._popen import Popen
 
-# At most this much fits a pipe, unless an administrator has raised the limit. pipe(7)
-PIPE_MAX = 1 << 20
 _CHUNK = 65536
+_GETPIPE_SZ = 1032  # F_GETPIPE_SZ; other systems have none
 _LONGEST = 1 << 30  # milliseconds that poll(2) takes
 
 
@@ -45,14 +45,14 @@ class Pipes:
             stdin.close()
 
     def exchange(self, deadline: float | None, pidfds: set[int] | None = None) -> bool:
-        """Read and write until all pipes are at their end, or else all of `pidfds` are readable; False if the time (of
-        time.monotonic()) comes first.
+        """Read and write until all pipes are at their end, or, with `pidfds`, until all of those are readable; False if
+        the time (of time.monotonic()) comes first. With no pidfd in the set it does.
         """
         waiting = set(pidfds or ())
         for fd in waiting:
             self._poll.register(fd, select.POLLIN)
         try:
-            while waiting if pidfds else self._open:
+            while self._open if pidfds is None else waiting or not pidfds:
                 left = _LONGEST if deadline is None else min((deadline - time.monotonic()) * 1000, _LONGEST)
                 if left <= 0:
                     return False
@@ -69,16 +69,13 @@ class Pipes:
 
     def wait_for_all(self, pidfds: set[int], seconds: float) -> None:
         """Sleep until all of `pidfds` are readable, or the time is over; what they write is read meanwhile."""
-        if pidfds:
-            self.exchange(time.monotonic() + seconds, pidfds)
-        else:
-            time.sleep(max(seconds, 0))
+        self.exchange(time.monotonic() + seconds, pidfds)
 
     def drain(self) -> None:
         """Read what is there. Somebody who lives on may hold the other end."""
         for fd, _ in self._poll.poll(0):
             if self._open[fd] in self.output:
-                self._move(fd, PIPE_MAX)
+                self._move(fd, capacity(fd))
 
     def data(self, name: str) -> bytes | None:
         """All that was read of a stream; None if it is no pipe."""
@@ -118,10 +115,20 @@ class Pipes:
 
 def as_bytes(text: Any, *codec: str) -> memoryview:
     """What a child is to read: bytes, a string if there is a `codec` (encoding, errors), or None."""
-    data: Any = text.encode(*codec) if isinstance(text, str) and codec else text
-    return memoryview(b"" if data is None else data).cast("B")
+    if text is None or (isinstance(text, str) and not text):  # no string is bytes too, as in the standard library
+        return memoryview(b"")
+    data: Any = text.encode(*codec) if codec else text
+    return memoryview(data).cast("B")
 
 
 def as_text(data: bytes, encoding: str, errors: str) -> str:
     """Text as subprocess reads it, with universal newlines."""
     return data.decode(encoding, errors).replace("\r\n", "\n").replace("\r", "\n")
+
+
+def capacity(fd: int) -> int:
+    """How many bytes a pipe can hold. pipe(7)"""
+    try:
+        return fcntl.fcntl(fd, _GETPIPE_SZ)
+    except OSError:  # another system
+        return _CHUNK

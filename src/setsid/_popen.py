@@ -6,11 +6,21 @@ import os
 import subprocess
 import sys
 
-from ._arguments import OF_EXECUTE_CHILD, PARAMETERS, PIPES, by_name, combined, command, completed, environ
+from ._arguments import (
+    OF_EXECUTE_CHILD,
+    PARAMETERS,
+    PIPES,
+    by_name,
+    combined,
+    command,
+    completed,
+    environ,
+    say_encoding,
+)
 from ._errors import SystemCallError
 from ._marshal import POPEN, marshal
 from ._preexec import telling
-from ._process import Process, adopted, started
+from ._process import Process, adopted, dropped, reap_dropped, started
 from ._spawn import launch
 
 TYPE_CHECKING = False
@@ -43,12 +53,15 @@ class Popen(_Standard):  # type: ignore[type-arg]
     _setup: ChildSetup | None = None
 
     def __init__(self, args: Any, *positional: Any, setup: ChildSetup | None = None, **keywords: Any) -> None:
-        if setup is not None:
+        if setup is not None or sys.flags.warn_default_encoding:
             named = by_name(PARAMETERS[1:], positional)
             if len(named) == len(positional) and named.keys().isdisjoint(keywords):  # else it is refused below
                 keywords.update(named)
                 positional = ()
+        if setup is not None:
             self._setup = combined(setup, keywords)
+        if sys.flags.warn_default_encoding:
+            say_encoding(keywords)
         super().__init__(args, *positional, **keywords)
 
     # `inspect.signature` shows the standard parameters.
@@ -61,6 +74,8 @@ class Popen(_Standard):  # type: ignore[type-arg]
         if self._setup is not None:
             self._start(self._setup, given)
             return
+        if dropped:
+            reap_dropped()
         with telling(given):
             try:
                 super()._execute_child(**given)  # type: ignore[misc]
@@ -75,8 +90,10 @@ class Popen(_Standard):  # type: ignore[type-arg]
         sys.audit("subprocess.Popen", executable, args, cwd, given["env"])
         arguments = b"\0".join([os.fsencode(argument) for argument in args])
         program = os.fsencode(executable)
-        if b"\0" in program:
+        if b"\0" in program or arguments.count(b"\0") >= len(args):
             raise ValueError("embedded null byte")
+        if given["env"] is not None and b"/" not in program:
+            os.get_exec_path(given["env"])  # for its checks
         environment = environ(given["env"])
         setup = completed(setup, given)
         plan = marshal(setup, POPEN)

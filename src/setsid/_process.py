@@ -361,14 +361,19 @@ class Process:
 
 
 class _Held(Process):
-    """One that its holder warns of."""
+    """One that its holder, a Popen, warns of."""
 
     __slots__ = ()
 
     def __del__(self) -> None:
+        # A garbage collector finalizes a cycle in any order, and the Popen in it may have itself reaped later on: the
+        # handle must still serve then.
         child = getattr(self, "_child", None)
         if child and child.kept and not child.closed:
-            _let_go(child)
+            if child.reaped:
+                _close(child)
+            else:
+                dropped.append(child)
 
 
 def started() -> Process:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import subprocess
 import time
 
+from ._calls import as_int
 from ._ending import check as check_end
-from ._ending import end_process
+from ._ending import end_at_once, end_process
 from ._fields import INHERIT, NEW_SESSION
 from ._pipes import Pipes
 from ._popen import Popen
@@ -105,7 +106,8 @@ def run(
     """Run a program to its end, as `subprocess.run` does, in a session of its own.
 
     A timeout, a Ctrl-C or any other exception ends all of that session, which sees `end_signal` first and SIGKILL after
-    `grace` seconds; processes that hold the pipes, in whatever process group, too. Where the system can do that, the
+    `grace` seconds (at once while the program is being started, and for a second exception); processes that hold the
+    pipes, in whatever process group, too. Where the system can do that, the
     program gets SIGKILL when this process dies. What it leaves in the background after a normal end goes on, and is
     waited for only as long as it holds a pipe.
 
@@ -127,16 +129,21 @@ def run(
     process = Popen.__new__(Popen)
     wait_for_all = None
     try:
-        process.__init__(*popenargs, setup=setup, **keywords)  # type: ignore[misc]
-        pipes = Pipes(process)
-        wait_for_all = pipes.wait_for_all
-        pipes.feed(input)
-        is_over = pipes.exchange(deadline) and _wait(process, deadline)
+        try:
+            process.__init__(*popenargs, setup=setup, **keywords)  # type: ignore[misc]
+            pipes = Pipes(process)
+            wait_for_all = pipes.wait_for_all
+            pipes.feed(input)
+            is_over = pipes.exchange(deadline) and _wait(process, deadline)
+        except BaseException:
+            if process._process is not None:
+                end_process(process._process, grace, end_signal, wait_for_all)
+            raise
         report = None if is_over else end_process(process._handle, grace, end_signal, wait_for_all)
         pipes.drain()
-    except BaseException:
+    except BaseException:  # it may have come as the ending began
         if process._process is not None:
-            end_process(process._process, grace, end_signal, wait_for_all)
+            end_at_once(process._process)
         raise
     finally:
         _close(process)
@@ -160,7 +167,7 @@ def _close(process: Popen) -> None:
 
 def check_times(timeout: float | None, grace: float, end_signal: int) -> None:
     """Raise TypeError and ValueError for what is no time or no signal."""
-    check_end(grace, end_signal)
+    check_end(grace, as_int(end_signal, "end_signal"))
     if timeout is not None and timeout + 0 != timeout:
         raise ValueError("timeout is not a number")
 

@@ -14,7 +14,7 @@ from math import inf
 
 from ._async import Watch, end_in_loop
 from ._ending import end_at_once
-from ._pipes import PIPE_MAX, as_bytes, as_text
+from ._pipes import as_bytes, as_text, capacity
 from ._popen import Popen
 from ._run import GRACE, TimeoutExpired, add_pipes, check_times, plan_of_run
 
@@ -44,6 +44,7 @@ __all__ = ["Process", "create_subprocess_exec", "create_subprocess_shell", "run"
 
 SIGTERM = 15
 _LIMIT = 2**16  # bytes that a stream holds before it makes the child wait, as in asyncio
+_MOMENT = 1.0  # seconds in which an event loop sees that pipes are closed, and more
 _UNKNOWN = 255  # what asyncio says of a child that somebody else has reaped
 # asyncio's subprocesses are unbuffered bytes.
 _REFUSED = {"universal_newlines": False, "text": False, "encoding": None, "errors": None, "bufsize": 0}
@@ -67,7 +68,10 @@ class Process(asyncio.subprocess.Process):
         """End the session that the child leads, else the process group that it leads, else the child alone; as
         `setsid.Process.end_async`.
         """
-        return await end_in_loop(self._popen._handle, grace, signal)
+        try:
+            return await end_in_loop(self._popen._handle, grace, signal)
+        finally:
+            self._transport.look()
 
     @property
     def _popen(self) -> Popen:
@@ -117,7 +121,15 @@ async def _create(
     if keywords.pop("shell", shell) is not shell:
         raise ValueError(f"shell must be {shell}")
     keywords.update(stdin=stdin, stdout=stdout, stderr=stderr, setup=setup, shell=shell)
-    return Process(await _start(loop, protocol, args, keywords), protocol, loop)
+    transport = _Transport(loop, protocol, args, **_checked(keywords))
+    try:
+        await transport.connected
+    except BaseException:
+        end_at_once(transport.handle)
+        transport.close()
+        await transport._wait()
+        raise
+    return Process(transport, protocol, loop)
 
 
 if TYPE_CHECKING:
@@ -176,24 +188,27 @@ async def run(
     codec = _codec(text, encoding, errors, universal_newlines)
     data = as_bytes(input, *(codec or ()))
     loop = asyncio.get_running_loop()
-    protocol = _Collector(loop.create_future())
-    transport = await _start(loop, protocol, args, {**keywords, "setup": setup, "shell": shell})
+    protocol = _Collector()
+    deadline = None if timeout in (None, inf) else loop.time() + timeout
+    transport = _Transport(loop, protocol, args, **_checked({**keywords, "setup": setup, "shell": shell}))
     handle = transport.handle
     report = None
     try:
         try:
+            await transport.connected
             protocol.feed(transport.get_pipe_transport(0), data)
-            await asyncio.wait([protocol.over], timeout=timeout if timeout != inf else None)
+            is_over = await protocol.wait(None if deadline is None else deadline - loop.time())
         except BaseException:
             await end_in_loop(handle, grace, end_signal)
             raise
-        if not protocol.over.done():
+        if not is_over:
             report = await end_in_loop(handle, grace, end_signal)
             await protocol.drain(transport)
     finally:
+        transport.look()
         transport.close()
         if handle.returncode is not None:
-            await protocol.over  # in a moment: the loop must see its pipes closed
+            await protocol.wait(_MOMENT)  # the loop must see its pipes closed
     if report is not None:
         raise TimeoutExpired(args, timeout or 0, protocol.data(1), protocol.data(2), report)
     output = [data if data is None or not codec else as_text(data, *codec) for data in map(protocol.data, (1, 2))]
@@ -214,26 +229,32 @@ def _codec(
     return encoding or locale.getpreferredencoding(False), errors or "strict"
 
 
-async def _start(loop: asyncio.AbstractEventLoop, protocol: Any, args: Any, keywords: dict[str, Any]) -> _Transport:
-    """Start a child whose pipes and end `protocol` is told of."""
+def _checked(keywords: dict[str, Any]) -> dict[str, Any]:
+    """The arguments without those that asyncio's subprocesses don't know."""
     for name, value in _REFUSED.items():
-        if keywords.pop(name, value) not in (value, None):
+        given = keywords.pop(name, value)
+        if given != value if name in ("bufsize", "encoding", "errors") else given:
             raise ValueError(f"{name} must be {value}")
-    streams = {name: keywords.pop(name, None) for name in ("stdin", "stdout", "stderr")}
-    waiter = loop.create_future()
-    transport = _Transport(loop, protocol, args, bufsize=0, waiter=waiter, **streams, **keywords)
-    try:
-        await waiter
-    except BaseException:
-        end_at_once(transport.handle)
-        transport.close()
-        await transport._wait()
-        raise
-    return transport
+    return keywords
 
 
 class _Transport(base_subprocess.BaseSubprocessTransport):
-    """asyncio's, but for making the child and hearing of its end."""
+    """asyncio's, but for making the child and hearing of its end. `connected` is done when its pipes are."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        protocol: asyncio.SubprocessProtocol,
+        args: Any,
+        *,
+        shell: bool,
+        stdin: Any = None,
+        stdout: Any = None,
+        stderr: Any = None,
+        **keywords: Any,
+    ) -> None:
+        self.connected = waiter = loop.create_future()
+        super().__init__(loop, protocol, args, shell, stdin, stdout, stderr, bufsize=0, waiter=waiter, **keywords)
 
     def _start(
         self, args: Any, shell: bool, stdin: Any, stdout: Any, stderr: Any, bufsize: int, **keywords: Any
@@ -254,6 +275,19 @@ class _Transport(base_subprocess.BaseSubprocessTransport):
             code = _UNKNOWN
         self._process_exited(code)
 
+    def look(self) -> None:
+        """Hear of the end now, if there was one."""
+        if self._returncode is None and self.handle.returncode is not None:
+            self._watch.stop()
+            self._ended()
+
+    def close(self) -> None:
+        """Close the pipes, and kill the child if it may be."""
+        try:
+            super().close()
+        except PermissionError:  # which asyncio lets pass in later versions
+            pass
+
     def send_signal(self, signal: int) -> None:
         """By pidfd."""
         self._check_proc()
@@ -261,10 +295,11 @@ class _Transport(base_subprocess.BaseSubprocessTransport):
 
 
 class _Collector(asyncio.SubprocessProtocol):
-    """Keeps what a child writes; `over` is done when it has ended and all its pipes are closed."""
+    """Keeps what a child writes."""
 
-    def __init__(self, over: asyncio.Future[None]) -> None:
-        self.over = over
+    def __init__(self) -> None:
+        self._is_over = False
+        self._woken = asyncio.Event()
         self._transport: Any = None
         self._data: dict[int, list[bytes]] = {}
 
@@ -278,7 +313,24 @@ class _Collector(asyncio.SubprocessProtocol):
         self._data.setdefault(fd, []).append(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.over.set_result(None)
+        self._is_over = True
+        self._woken.set()
+
+    async def wait(self, timeout: float | None) -> bool:
+        """Wait until the child has ended and all its pipes are closed; False if the time, in seconds, is over before.
+        (asyncio.wait_for loses a cancellation in that moment, before Python 3.12.)
+        """
+        if not self._is_over:
+            self._woken.clear()
+            timer = None
+            if timeout is not None:
+                timer = asyncio.get_running_loop().call_later(max(timeout, 0), self._woken.set)
+            try:
+                await self._woken.wait()
+            finally:
+                if timer is not None:
+                    timer.cancel()
+        return self._is_over
 
     def data(self, fd: int) -> bytes | None:
         """All that was read of a stream; None if it is no pipe."""
@@ -287,7 +339,7 @@ class _Collector(asyncio.SubprocessProtocol):
     def feed(self, stdin: Any, data: Any) -> None:
         """Have the child read `data`, if anything, and then the end."""
         if stdin is not None:
-            if data:
+            if data and not stdin.is_closing():  # it may have stopped reading already
                 stdin.write(data)
             stdin.close()
 
@@ -301,6 +353,7 @@ class _Collector(asyncio.SubprocessProtocol):
         await asyncio.sleep(0)  # what was read before is delivered
         for fd, pipe in pipes:
             try:
-                self._data[fd].append(os.read(pipe.get_extra_info("pipe").fileno(), PIPE_MAX))
+                number = pipe.get_extra_info("pipe").fileno()
+                self._data[fd].append(os.read(number, capacity(number)))
             except BlockingIOError:
                 pass
