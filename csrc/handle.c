@@ -3,8 +3,25 @@
 
 #include <fcntl.h>
 #include <sched.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
+
+uint64_t sidh_file(int fd)
+{
+    struct stat file;
+
+    return fd >= 0 && fstat(fd, &file) == 0 ? (uint64_t)file.st_ino : 0;
+}
+
+/* Somebody may have closed all files, as a daemon does: the number is not the child's any more then. */
+static void forget_lost_pidfd(struct sid_child *child)
+{
+    int fd = sidh_is_set(&child->pidfd);
+
+    if (fd >= 0 && sidh_file(fd) != child->file)
+        __atomic_compare_exchange_n(&child->pidfd, &fd, SID_PIDFD_NONE, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
+}
 
 int sidh_hold(struct sid_child *child)
 {
@@ -14,12 +31,16 @@ int sidh_hold(struct sid_child *child)
         if (refs == 0)
             return -EBADF;
     while (!__atomic_compare_exchange_n(&child->refs, &refs, refs + 1, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE));
+    forget_lost_pidfd(child);
     return 0;
 }
 
 void sidh_release(struct sid_child *child)
 {
-    if (__atomic_sub_fetch(&child->refs, 1, __ATOMIC_ACQ_REL) > 0 || child->pidfd < 0)
+    if (__atomic_sub_fetch(&child->refs, 1, __ATOMIC_ACQ_REL) > 0)
+        return;
+    forget_lost_pidfd(child);
+    if (child->pidfd < 0)
         return;
     close(child->pidfd);
     __atomic_store_n(&child->pidfd, SID_PIDFD_CLOSED, __ATOMIC_RELEASE);
@@ -108,6 +129,7 @@ static int fileno_locked(struct sid_child *child)
     if ((fd = sidos_open_readable()) < 0)
         return fd;
     child->pidfd = fd;
+    child->file = sidh_file(fd);
     child->kept = 1;
     __atomic_store_n(&child->refs, 1, __ATOMIC_RELEASE);
     return fd;

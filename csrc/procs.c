@@ -39,7 +39,7 @@ static int read_stat(int pid, char *stat, size_t room)
     snprintf(path, sizeof path, "/proc/%d/stat", pid);
     fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
-        return errno == ENOENT ? 0 : -errno;
+        return errno == ENOENT || errno == ESRCH ? 0 : -errno;
     size = read(fd, stat, room - 1);
     close(fd);
     stat[size < 0 ? 0 : size] = '\0';
@@ -107,6 +107,13 @@ int sid_open_member(int scope, int id, int pid)
 int sid_signal_pidfd(int pidfd, int signal)
 {
     return sidos_signal_pidfd(pidfd, signal);
+}
+
+int sid_group_lives(int pidfd)
+{
+    int result = pidfd < 0 ? -EINVAL : sidos_signal_led_group(pidfd, 0);
+
+    return result == 0 || result == -EPERM;
 }
 
 int sid_signal_member(int scope, int id, int pid, int signal)

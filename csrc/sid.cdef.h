@@ -154,7 +154,7 @@ enum sid_stops { SID_STOPS_UNDONE = 1, SID_STOPS_DONE = 2 };
 
 /* Special values of sid_child.pidfd. */
 enum sid_pidfd {
-    SID_PIDFD_NONE = -1,  /* the kernel has no such thing */
+    SID_PIDFD_NONE = -1,  /* the kernel has no such thing, or there was no file left for one */
     SID_PIDFD_CLOSED = -2 /* the child has been reaped, or the handle closed */
 };
 
@@ -175,6 +175,7 @@ struct sid_child {
     int dumped;     /* it left a core dump */
     int has_usage;
     int stays;         /* not to be reaped yet: how many ask for it */
+    uint64_t file;     /* the pidfd's inode: whoever closes all files gives the number to another */
     int64_t usage[16]; /* struct rusage in its order, the two times in microseconds */
     struct sid_report report;
 };
@@ -231,6 +232,9 @@ int sid_relations(struct sid_relation *relations, int room);
 int sid_relation(int pid, struct sid_relation *relation);
 /* A pidfd of process `pid`, opened before its membership of `id` was seen; -ESRCH if it is no member. pidfd_open(2) */
 int sid_open_member(int scope, int id, int pid);
+/* 1 if the group that a process has led lives on: then its number is nobody else's, reaped or not; 0 if not, or nobody
+   can tell (before Linux 6.9). pidfd_send_signal(2) */
+int sid_group_lives(int pidfd);
 /* Sends `signal` by number to `pid` if it is a member of `id`, where there is no pidfd to be had; 0. kill(2) */
 int sid_signal_member(int scope, int id, int pid, int signal);
 /* Sends `signal` through a pidfd; 0. pidfd_send_signal(2) */

@@ -1,4 +1,5 @@
 /* spawn: a child that carries out a plan and then executes a program. */
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "making.h"
@@ -31,9 +32,21 @@ int sid_spawn(const struct sid_plan *plan, const char *executable, const char *a
     return result < 0 ? result : sidh_settle(plan, child);
 }
 
+/* Whoever has started the child needed no file for it: half of the files are left to the program. */
+static void spare_files(struct sid_child *child)
+{
+    struct rlimit limit;
+
+    if (child->pidfd < 0 || getrlimit(RLIMIT_NOFILE, &limit) < 0 || (rlim_t)child->pidfd < limit.rlim_cur / 2)
+        return;
+    close(child->pidfd);
+    child->pidfd = SID_PIDFD_NONE;
+}
+
 int sid_adopt(struct sid_child *child, int pid)
 {
     sidh_adopt(child, pid, -1);
+    spare_files(child);
     sidh_hand_over(child, getsid(pid) == pid);
     return 0;
 }

@@ -85,6 +85,8 @@ static int wait_end(struct sid_child *child, int64_t timeout)
     if (timeout >= 0)
         return wait_until(child, deadline_of(timeout));
     result = sidh_look(child, WEXITED, &ended);
+    if (result == -EAGAIN) /* libuv sets O_NONBLOCK on what it polls, and a pidfd's copies share it */
+        return wait_until(child, INT64_MAX);
     if (result == 0)
         sidh_record(child, ended.code, ended.status);
     return result;
@@ -148,8 +150,9 @@ int sid_wait_change(struct sid_child *child, int64_t timeout)
         return SID_CHANGE_DONE;
     if ((result = sidh_enter(child)) <= 0)
         return result < 0 ? result : SID_CHANGE_DONE;
-    result = timeout < 0 ? sidh_look(child, WEXITED | WSTOPPED | WCONTINUED, &seen)
-                         : change_until(child, deadline_of(timeout), &seen);
+    result = timeout < 0 ? sidh_look(child, WEXITED | WSTOPPED | WCONTINUED, &seen) : -EAGAIN;
+    if (result == -EAGAIN) /* or it is a pidfd on which libuv has set O_NONBLOCK */
+        result = change_until(child, timeout < 0 ? INT64_MAX : deadline_of(timeout), &seen);
     if (result == 0)
         result = take_change(child, &seen);
     sidh_release(child);

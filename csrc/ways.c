@@ -110,6 +110,7 @@ void sidh_adopt(struct sid_child *child, int pid, int pidfd)
         close(child->pidfd);
         child->pidfd = SID_PIDFD_NONE;
     }
+    child->file = sidh_file(child->pidfd);
 }
 
 int sidh_make_child(struct sidch_job *job, int way, struct sid_child *child)

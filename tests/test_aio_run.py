@@ -479,7 +479,7 @@ async def main():
             later(number)
         aio._Collector.drain = drain
         # One who holds the pipes has escaped, so they are open until we close them.
-        script = "setsid sleep 60 & echo $! >/dev/fd/$SAY; echo go >/dev/fd/$SAY; sleep 60"
+        script = "setsid sleep 60 & echo $! >/dev/fd/$SAY; sleep 60"
         task = asyncio.create_task(aio.run(script, timeout=0.5, capture_output=True, input=b"x", **TELLING))
         pid = int(await heard_line())
         await asyncio.wait([task])
@@ -570,8 +570,11 @@ def interrupt():
 async def tell():
     await heard(b"go\\n")
     ready.set()
-    while True:  # a signal that comes just before the loop sleeps would wait until it wakes
-        await asyncio.sleep(0.01)
+    try:
+        while True:  # a signal that comes just before the loop sleeps would wait until it wakes
+            await asyncio.sleep(0.01)
+    except KeyboardInterrupt:  # which may strike here: it has stopped the loop all the same
+        pass
 async def main():
     telling = asyncio.create_task(tell())
     await aio.run({script}, grace=1000, capture_output=True, **TELLING)

@@ -656,6 +656,7 @@ with nothing_left():
     members._signal(process.pid, 0)
     members._signal(process.pid, 0)
     members._unwatch()
+    del members
     process.end()
     process.close()
 """

@@ -112,6 +112,13 @@ int sidos_signal_pidfd(int pidfd, int signal)
     return syscall(SYS_pidfd_send_signal, pidfd, signal, NULL, 0U) < 0 ? -errno : 0;
 }
 
+int sidos_signal_led_group(int pidfd, int signal)
+{
+    const unsigned to_group = 1U << 2; /* PIDFD_SIGNAL_PROCESS_GROUP, Linux 6.9 */
+
+    return syscall(SYS_pidfd_send_signal, pidfd, signal, NULL, to_group) < 0 ? -errno : 0;
+}
+
 /* struct pidfd_info of linux/pidfd.h (6.13), as far as it is needed; the exit status is told since 6.15. */
 struct pidfd_info {
     uint64_t mask;

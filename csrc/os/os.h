@@ -49,6 +49,8 @@ int sidos_open_pidfd(int pid);
 int sidos_open_readable(void);
 /* Sends `signal` through `pidfd`. */
 int sidos_signal_pidfd(int pidfd, int signal);
+/* Signals the group that the process leads or, reaped, has led; 0, -ESRCH if none is left, -EINVAL before Linux 6.9. */
+int sidos_signal_led_group(int pidfd, int signal);
 /* The wait status of a child that was reaped elsewhere, -1 when the system can't tell. */
 int sidos_status_of_reaped(int pidfd, int *status);
 /* waitid(2), by `pidfd` where the kernel takes one, with the child's resource usage. */

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 
 def _names(function: Callable[..., object]) -> tuple[str, ...]:
+    while hasattr(function, "__wrapped__"):  # as tracers do
+        function = getattr(function, "__wrapped__")  # noqa: B009 - which no type knows
     code = function.__code__
     return tuple(code.co_varnames[1 : code.co_argcount])
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+from contextlib import suppress
 
 from ._ending import check, end_at_once, ending
 from ._errors import error
@@ -48,23 +49,31 @@ class Watch:
                 self._loop.remove_reader(fd)
             finally:
                 os.close(fd)
+        self._ended = _nothing  # which may lead back here: no garbage for the collector
 
     def _look(self) -> None:
         try:
             is_over = self._process.poll() is not None
         except (ChildProcessError, ValueError):  # reaped elsewhere, or closed: who has asked is told when it asks
             is_over = True
+        ended = self._ended
         if self._fd >= 0 or is_over:
             self.stop()
         if is_over:
-            self._ended()
+            ended()
         else:  # there is no pidfd, or a debugger holds the zombie
+            self._ended = ended
             self._timer = self._loop.call_later(self._moment, self._look)
             self._moment = min(2 * self._moment, _MOST)
 
     def __del__(self) -> None:
-        if self._fd >= 0:  # the loop was closed before
-            os.close(self._fd)
+        fd, self._fd = self._fd, -1  # finalizers of the same cycle may still call stop()
+        if fd >= 0:  # the loop was closed before
+            os.close(fd)
+
+
+def _nothing() -> None:
+    pass
 
 
 async def wait_ended(process: Process) -> int:
@@ -93,8 +102,21 @@ async def end_in_loop(process: Process, grace: float, signal: int) -> EndReport:
         return report
     except BaseException:
         steps.close()
-        end_at_once(process)
+        with suppress(OSError):  # a cancellation must arrive as one
+            end_at_once(process)
         raise
+
+
+async def end_for(process: Process, error: BaseException | None, grace: float = 5.0, signal: int = 15) -> None:
+    """End what an exception leaves. One that says to end tasks is not to be replaced by another."""
+    try:
+        if isinstance(error, GeneratorExit):  # of a coroutine that is closed, and so can't wait
+            end_at_once(process)
+        else:
+            await end_in_loop(process, grace, signal)
+    except OSError:
+        if error is None or isinstance(error, Exception):
+            raise
 
 
 async def _wait_for_all(fds: set[int], seconds: float) -> None:

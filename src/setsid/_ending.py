@@ -7,6 +7,7 @@ import os
 import select
 import signal as signals
 import time
+from contextlib import suppress
 
 from ._errors import error
 from ._fields import known_signals
@@ -61,9 +62,18 @@ class EndReport:
         return type(self), (self.ended, self.survived, self.escaped)
 
 
+def check_seconds(name: str, value: float) -> None:
+    """Raise TypeError for what is no number, ValueError for NaN."""
+    if not hasattr(value, "__float__"):
+        raise TypeError(f"{name} must be a number of seconds, not {type(value).__name__}")
+    if value != value:
+        raise ValueError(f"{name} must be a number of seconds, not nan")
+
+
 def check(grace: float, signal: int) -> None:
     """Raise ValueError for what `end` can't do."""
-    if not grace >= 0:  # NaN too
+    check_seconds("grace", grace)
+    if grace < 0:
         raise ValueError(f"grace must be a number of seconds, not {grace}")
     if signal not in known_signals():
         raise ValueError(f"there is no signal {signal}")
@@ -84,7 +94,8 @@ def end_process(
         return report
     except BaseException:
         steps.close()
-        end_at_once(process)
+        with suppress(OSError):  # what came in between is worth more
+            end_at_once(process)
         raise
 
 
@@ -100,10 +111,10 @@ def ending(process: Process, grace: float, signal: int) -> Steps[EndReport]:
     child = process._child
     if not child.owner:  # it was never made
         return EndReport((), ())
-    if not lib.sid_is_ours(child):  # somebody has reaped it, so what bears its number may be another's
+    members = _Members(child)
+    if not members.are_ours():  # somebody has reaped it, so what bears its number may be another's
         lib.sid_reap(child)
         return EndReport((), ())
-    members = _Members(child)
     survived: set[int] = set()
     try:
         lib.sid_stay(child, 1)  # another thread that waits now must not reap it and so free the number
@@ -112,6 +123,8 @@ def ending(process: Process, grace: float, signal: int) -> Steps[EndReport]:
             survived = yield from members.signal_and_wait(SIGKILL, _PATIENCE)
     finally:
         lib.sid_stay(child, -1)
+    if members.failure and members.scope is not None:  # the leader is a zombie, what is left of its group is not
+        lib.sid_signal_group(child, SIGKILL)
     lib.sid_reap(child)
     if members.failure:
         raise members.failure
@@ -141,7 +154,8 @@ class _Members:
     def __init__(self, child: _Child) -> None:
         self._child = child
         self._pid = child.pid
-        self._scope = self._find_scope()
+        self._own = lib.sid_dup_pidfd(child)  # which outlives a child that is reaped elsewhere
+        self.scope = self._find_scope()
         self._watched: set[int] = set()  # pidfds of those that were signalled
         self.failure: Exception | None = None  # why only the child itself could be ended
         self._known: set[int] = set()  # the pids of the last pass
@@ -151,18 +165,25 @@ class _Members:
 
     def _find_scope(self) -> int | None:
         """None, "the child alone", also where the caller itself is in what the child leads."""
-        if lib.sid_getsid(self._pid) == self._pid != lib.sid_getsid(0):
+        session, group = lib.sid_getsid(self._pid), lib.sid_getpgid(self._pid)
+        if session == -errno.ESRCH:  # reaped elsewhere
+            session, group = self._pid if self._child.leads_session else 0, self._pid
+        if session == self._pid != lib.sid_getsid(0):
             return lib.SID_SCOPE_SESSION
-        if lib.sid_getpgid(self._pid) == self._pid != lib.sid_getpgid(0):
+        if group == self._pid != lib.sid_getpgid(0):
             return lib.SID_SCOPE_GROUP
         return None
+
+    def are_ours(self) -> bool:
+        """Whether the child's number is still its own: it is not reaped, or its group lives on."""
+        return bool(lib.sid_is_ours(self._child) or lib.sid_group_lives(self._own))
 
     def _look(self) -> dict[int, int]:
         """The pids of those that live now, the leader first, with their parents' pids. The child is asked of waitid,
         which does not reap it while it stays.
         """
         living = {self._pid: 0} if lib.sid_reap(self._child) == 0 else {}
-        if self._scope is None:
+        if self.scope is None:
             self._seen.add((self._pid, 0))
             return living
         for pid, parent, start in self._listed():
@@ -170,13 +191,13 @@ class _Members:
                 living[pid] = parent
                 self._seen.add((pid, start))
         # Reaped elsewhere all the same, the child frees its number once the last of the members that we know has gone.
-        if not lib.sid_is_ours(self._child) and self._known.isdisjoint(living):
+        if not self.are_ours() and self._known.isdisjoint(living):
             return {}
         return living
 
     def _listed(self) -> list[tuple[int, int, int]]:
         while True:
-            count, rows = _table(lambda rows, room: lib.sid_members(self._scope or 0, self._pid, rows, room))
+            count, rows = _table(lambda rows, room: lib.sid_members(self.scope or 0, self._pid, rows, room))
             if count in (-errno.EMFILE, -errno.ENFILE) and self._watched:
                 self._unwatch()
                 continue
@@ -193,10 +214,16 @@ class _Members:
         deadline = time.monotonic() + seconds
         signalled: set[int] = set()
         is_first = True
+        next_meeting = 0.0
         self._refused.clear()
         try:
             while living := self._look():
-                self._meet_family(living)  # while those live whose children they are
+                if is_first and self.failure and self.scope is not None:  # nobody can tell who they are
+                    lib.sid_signal_group(self._child, signal)
+                    lib.sid_signal_group(self._child, _SIGCONT)
+                if (begun := time.monotonic()) >= next_meeting:  # it asks of every process that there is
+                    self._meet_family(living)  # while those live whose children they are
+                    next_meeting = time.monotonic() + 20 * (time.monotonic() - begun)
                 # The leader first: a shell is not to go on when its command has ended.
                 for pid, parent in living.items():
                     if pid not in signalled and (is_first or signal == SIGKILL or parent not in living):
@@ -248,23 +275,23 @@ class _Members:
             self._watched.add(fd)
             result = lib.sid_signal_pidfd(fd, signal)
             lib.sid_signal_pidfd(fd, _SIGCONT)
-        elif pid == self._pid or self._scope is None:
+        elif pid == self._pid or self.scope is None:
             result = lib.sid_signal_child(self._child, signal)
             lib.sid_signal_child(self._child, _SIGCONT)
         elif fd == -errno.ESRCH:
             return
         else:  # no pidfds, or no file left to have one
-            result = lib.sid_signal_member(self._scope, self._pid, pid, signal)
-            lib.sid_signal_member(self._scope, self._pid, pid, _SIGCONT)
+            result = lib.sid_signal_member(self.scope, self._pid, pid, signal)
+            lib.sid_signal_member(self.scope, self._pid, pid, _SIGCONT)
         if result == -errno.EPERM:
             self._refused.add(pid)
 
     def _open(self, pid: int) -> int:
-        if pid == self._pid or self._scope is None:
+        if pid == self._pid or self.scope is None:
             return lib.sid_dup_pidfd(self._child)
         if self._child.pidfd == lib.SID_PIDFD_NONE:
             return -errno.ENOSYS
-        return lib.sid_open_member(self._scope, self._pid, pid)
+        return lib.sid_open_member(self.scope, self._pid, pid)
 
     def _unwatch(self) -> None:
         while self._watched:
@@ -273,6 +300,8 @@ class _Members:
     def __del__(self) -> None:  # an exception may have come in between
         if hasattr(self, "_watched"):
             self._unwatch()
+        if getattr(self, "_own", -1) >= 0:
+            os.close(self._own)
 
 
 def _table(fill: Callable[[Any, int], int]) -> tuple[int, list[tuple[int, int, int]]]:

@@ -32,13 +32,12 @@ class Pipes:
                 self.output[name] = []
                 self._register(name, select.POLLIN)
 
-    def feed(self, text: Any) -> None:
-        """What the child is to read: bytes or, in text mode, a string; or None."""
-        stdin: Any = self._process.stdin
+    def feed(self, data: memoryview) -> None:
+        """Have the child read `data`, and then the end."""
+        stdin = self._process.stdin
         if stdin is None:
             return
-        codec = (stdin.encoding, stdin.errors) if self._process.universal_newlines else ()
-        self._input = as_bytes(text, *codec)
+        self._input = data
         if self._input:
             self._register("stdin", select.POLLOUT)
         else:

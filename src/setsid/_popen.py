@@ -17,10 +17,11 @@ from ._arguments import (
     environ,
     say_encoding,
 )
+from ._ending import end_at_once
 from ._errors import SystemCallError
 from ._marshal import POPEN, marshal
 from ._preexec import telling
-from ._process import Process, adopted, dropped, reap_dropped, started
+from ._process import Held, adopted, dropped, reap_dropped, started
 from ._spawn import launch
 
 TYPE_CHECKING = False
@@ -42,15 +43,15 @@ class Popen(_Standard):  # type: ignore[type-arg]
             the group and the signal mask of this process, all fds closed but the standard streams. An argument that
             says the same as a field that is said is a ValueError; so is `preexec_fn`.
 
-    Without `setup` the child is made by the standard library.
+    Without `setup` the child is made by the standard library. With it, the environment that is not said is os.environ.
 
     Waiting sleeps in the kernel, with a timeout too, and signals go by pidfd. When a step of the plan fails, or the
     program can't be executed, the SystemCallError (an OSError of the class that the standard one raises) tells which.
     One that `preexec_fn` raises is told of too, by a SystemCallError that is a subprocess.SubprocessError.
     """
 
-    _process: Process | None = None
-    _setup: ChildSetup | None = None
+    _setsid_process: Held | None = None
+    _setsid_plan: ChildSetup | None = None
 
     def __init__(self, args: Any, *positional: Any, setup: ChildSetup | None = None, **keywords: Any) -> None:
         if setup is not None or sys.flags.warn_default_encoding:
@@ -59,7 +60,7 @@ class Popen(_Standard):  # type: ignore[type-arg]
                 keywords.update(named)
                 positional = ()
         if setup is not None:
-            self._setup = combined(setup, keywords)
+            self._setsid_plan = combined(setup, keywords)
         if sys.flags.warn_default_encoding:
             say_encoding(keywords)
         super().__init__(args, *positional, **keywords)
@@ -71,17 +72,20 @@ class Popen(_Standard):  # type: ignore[type-arg]
 
     def _execute_child(self, *arguments: Any, **keywords: Any) -> None:
         given = {**by_name(OF_EXECUTE_CHILD, arguments), **keywords}
-        if self._setup is not None:
-            self._start(self._setup, given)
+        if self._setsid_plan is not None:
+            self._start(self._setsid_plan, given)
             return
         if dropped:
             reap_dropped()
         with telling(given):
-            try:
-                super()._execute_child(**given)  # type: ignore[misc]
-            finally:  # a signal handler may raise once there is a child
-                if self._child_created and self.returncode is None:
-                    self._process = adopted(self.pid)
+            super()._execute_child(**given)  # type: ignore[misc]
+        self._adopt()
+
+    def _adopt(self) -> Held | None:
+        """The handle of a child that the standard class has made, and maybe has left to an exception."""
+        if self._setsid_process is None and self._child_created and self.returncode is None:
+            self._setsid_process = adopted(self.pid)
+        return self._setsid_process
 
     def _start(self, setup: ChildSetup, given: dict[str, Any]) -> None:
         """The standard class's `_execute_child`, with a plan."""
@@ -101,41 +105,34 @@ class Popen(_Standard):  # type: ignore[type-arg]
             if number is not None:  # that one alone, as the standard class has it
                 setattr(plan.struct, f"sets_{name}", True)
                 setattr(plan.struct, name, number)
-        process = self._process = started()
+        process = self._setsid_process = started()
         try:
             launch(process, setup, plan, program, arguments, len(args), environment)
+            self.pid = process._child.pid
+            self._close_pipe_fds(*(given[name] for name in PIPES))  # type: ignore[attr-defined]
+            self._child_created = True
         except BaseException as error:
-            self._process = None
+            self._setsid_process = None
+            end_at_once(process)  # if there is a child
             if isinstance(error, SystemCallError) and error.call == "execve":
                 error.filename = executable  # as it was given
             elif isinstance(error, SystemCallError) and error.filename == setup.cwd and given["cwd"] is not None:
                 error.filename = given["cwd"]
             raise
-        self.pid = process.pid
-        self._child_created = True
-        self._close_pipe_fds(*(given[name] for name in PIPES))  # type: ignore[attr-defined]
 
     # -- waiting
 
     def _internal_poll(self, _deadstate: int | None = None, **_: object) -> int | None:
-        if self.returncode is None and self._process is not None:
-            try:
-                self.returncode = self._process.poll()
-            except ChildProcessError:  # reaped elsewhere, and the kernel can't tell: the standard class says 0
-                self.returncode = 0 if _deadstate is None else _deadstate
-                self._process.reaped(0)
+        if self.returncode is None and (process := self._adopt()) is not None:
+            self.returncode = process.awaited(0, 0 if _deadstate is None else _deadstate)
         return self.returncode
 
     def _wait(self, timeout: float | None) -> int:
         code: int | None = self.returncode
         if code is None:
-            try:
-                code = self._handle.wait(timeout)
-            except TimeoutError:
-                raise subprocess.TimeoutExpired(self.args, timeout or 0) from None
-            except ChildProcessError:
-                code = 0
-                self._handle.reaped(code)
+            code = self._handle.awaited(timeout)
+            if code is None:
+                raise subprocess.TimeoutExpired(self.args, timeout or 0)
             self.returncode = code
         return code
 
@@ -166,7 +163,8 @@ class Popen(_Standard):  # type: ignore[type-arg]
             self._internal_poll()
 
     @property
-    def _handle(self) -> Process:
-        if self._process is None:
+    def _handle(self) -> Held:
+        process = self._adopt()
+        if process is None:
             raise ValueError("the process has not been started")
-        return self._process
+        return process

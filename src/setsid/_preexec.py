@@ -32,7 +32,7 @@ class _Telling:
             number = error.errno if isinstance(error, OSError) else None
             if not isinstance(number, int) or not 0 < number < 2**31:  # no errno: whoever raises it may say anything
                 number = 0
-            call = getattr(error, "call", "preexec_fn")
+            call = error.call if isinstance(error, SystemCallError) else "preexec_fn"
             text = f"{int(number)}\0{call}\0{type(error).__name__}: {error}".encode(errors="replace")
             self._page[0 : len(text[:4096])] = text[:4096]
             raise

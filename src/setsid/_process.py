@@ -289,8 +289,8 @@ class Process:
         return wait_ended(self).__await__()
 
     async def end_async(self, grace: float = 5.0, *, signal: int = SIGTERM) -> EndReport:
-        """The same as `end`, in an asyncio event loop. Cancelled, it sends SIGKILL at once and waits until all have
-        ended, which takes some milliseconds.
+        """The same as `end`, in an asyncio event loop. Cancelled, it sends SIGKILL at once and holds the loop until all
+        have ended: some milliseconds, more for processes of much memory, 5 seconds for one that is stuck in the kernel.
         """
         from ._async import end_in_loop
 
@@ -316,7 +316,11 @@ class Process:
     ) -> None:
         try:
             if kind is None:
-                self.wait()
+                try:
+                    self.wait()
+                except BaseException:  # that is leaving by an exception too
+                    self.end()
+                    raise
             else:
                 self.end()
         finally:
@@ -329,11 +333,17 @@ class Process:
     async def __aexit__(
         self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        from ._async import end_for
+
         try:
             if kind is None:
-                await self
+                try:
+                    await self
+                except BaseException as error:  # that is leaving by an exception too
+                    await end_for(self, error)
+                    raise
             else:
-                await self.end_async()
+                await end_for(self, value)
         finally:
             self.close()
 
@@ -360,10 +370,36 @@ class Process:
         return ValueError(f"the handle of process {self.pid} is closed")
 
 
-class _Held(Process):
+class Held(Process):
     """One that its holder, a Popen, warns of."""
 
     __slots__ = ()
+
+    def awaited(self, timeout: float | None, unknown: int = 0) -> int | None:
+        """The returncode; None if the time is over; `unknown` if it was reaped elsewhere and the kernel can't tell. No
+        exception stands for any of that: a signal handler may raise the same.
+        """
+        child = self._child
+        if timeout is None:
+            while (result := _wait(child, FOREVER, True)) == -EINTR:
+                pass
+        else:
+            result = _until(timeout, lambda left: _wait(child, left, True))
+        if result == -errno.ETIMEDOUT:
+            return None
+        if result < 0:  # -ECHILD
+            lib.sid_reaped_elsewhere(child, 0)
+            return unknown
+        return child.returncode
+
+    def keep(self) -> None:
+        """Have the ended child stay a zombie, whoever waits for it, until `keep_no_longer`."""
+        lib.sid_stay(self._child, 1)
+
+    def keep_no_longer(self) -> None:
+        """Let go of what `keep` has kept, and reap it if it has ended."""
+        lib.sid_stay(self._child, -1)
+        lib.sid_reap(self._child)
 
     def __del__(self) -> None:
         # A garbage collector finalizes a cycle in any order, and the Popen in it may have itself reaped later on: the
@@ -376,12 +412,12 @@ class _Held(Process):
                 dropped.append(child)
 
 
-def started() -> Process:
+def started() -> Held:
     """The Process of a child that is still to be made, and whose holder gives the ResourceWarning."""
-    return _Held(ffi.new("struct sid_child *"), ())
+    return Held(ffi.new("struct sid_child *"), ())
 
 
-def adopted(pid: int) -> Process:
+def adopted(pid: int) -> Held:
     """The same of a child that somebody else has made."""
     process = started()
     lib.sid_adopt(process._child, pid)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import codecs
+import locale
 import subprocess
 import time
+from contextlib import suppress
 
 from ._calls import as_int
 from ._ending import check as check_end
-from ._ending import end_at_once, end_process
+from ._ending import check_seconds, end_at_once, end_process
+from ._errors import SystemCallError
 from ._fields import INHERIT, NEW_SESSION
-from ._pipes import Pipes
+from ._pipes import Pipes, as_bytes
 from ._popen import Popen
 from ._setup import ChildSetup
 
@@ -118,37 +122,47 @@ def run(
         setup: a ChildSetup. Not said means a new session, no signal blocked, and SIGKILL as `parent_death_signal`.
 
     The other arguments, and the CompletedProcess that is returned, are those of `subprocess.run`; no `preexec_fn`.
-    Raises TimeoutExpired, with the output read so far and a `report` of what was ended; CalledProcessError if `check`;
-    ValueError and TypeError for bad arguments; SystemCallError as `spawn` does. No process is left then.
+    Raises TimeoutExpired, with the output read so far (bytes, in text mode too) and a `report` of what was ended;
+    CalledProcessError if `check`; SystemCallError as `spawn` does; for bad arguments what `subprocess.run` raises.
+    Nothing of the session is left then but what the report says to have survived SIGKILL, for which `run` waits 5
+    seconds more; what has left the session before lives on, and `report.escaped` names it as long as its parent lived.
     """
     check_times(timeout, grace, end_signal)
     deadline = None if timeout is None else time.monotonic() + timeout
     setup = plan_of_run(setup, start_new_session, keywords)
     add_pipes(keywords, input, capture_output)
+    data = as_bytes(input, *codec_of(keywords))
     # Not made by a call of the class, so that an exception in the very moment of its return finds it here.
     process = Popen.__new__(Popen)
     wait_for_all = None
+    failure = report = None
     try:
         try:
             process.__init__(*popenargs, setup=setup, **keywords)  # type: ignore[misc]
             pipes = Pipes(process)
             wait_for_all = pipes.wait_for_all
-            pipes.feed(input)
+            pipes.feed(data)
             is_over = pipes.exchange(deadline) and _wait(process, deadline)
         except BaseException:
-            if process._process is not None:
-                end_process(process._process, grace, end_signal, wait_for_all)
+            if process._setsid_process is not None:
+                with suppress(SystemCallError):  # of a /proc that can't be read: a Ctrl-C must arrive as one
+                    end_process(process._setsid_process, grace, end_signal, wait_for_all)
             raise
-        report = None if is_over else end_process(process._handle, grace, end_signal, wait_for_all)
-        pipes.drain()
+        if not is_over:
+            try:
+                report = end_process(process._handle, grace, end_signal, wait_for_all)
+            except SystemCallError as error:
+                failure = error
+            pipes.drain()
     except BaseException:  # it may have come as the ending began
-        if process._process is not None:
-            end_at_once(process._process)
+        if process._setsid_process is not None:
+            end_at_once(process._setsid_process)
         raise
     finally:
         _close(process)
-    if report is not None:
-        raise TimeoutExpired(process.args, timeout or 0, pipes.data("stdout"), pipes.data("stderr"), report)
+    if not is_over:
+        out, err = pipes.data("stdout"), pipes.data("stderr")
+        raise TimeoutExpired(process.args, timeout or 0, out, err, report) from failure
     result = subprocess.CompletedProcess(process.args, process.returncode, pipes.text("stdout"), pipes.text("stderr"))
     if check:
         result.check_returncode()
@@ -157,7 +171,7 @@ def run(
 
 def _close(process: Popen) -> None:
     """Learn the returncode, and close the pipes."""
-    if process._process is not None:
+    if process._setsid_process is not None:
         process.poll()
     for name in ("stdin", "stdout", "stderr"):
         stream = getattr(process, name, None)
@@ -168,17 +182,31 @@ def _close(process: Popen) -> None:
 def check_times(timeout: float | None, grace: float, end_signal: int) -> None:
     """Raise TypeError and ValueError for what is no time or no signal."""
     check_end(grace, as_int(end_signal, "end_signal"))
-    if timeout is not None and timeout + 0 != timeout:
-        raise ValueError("timeout is not a number")
+    if timeout is not None:
+        check_seconds("timeout", timeout)
 
 
 def _wait(process: Popen, deadline: float | None) -> bool:
     """Wait for the program itself; False if the time is over."""
-    try:
-        process.wait(None if deadline is None else max(deadline - time.monotonic(), 0))
-    except subprocess.TimeoutExpired:
-        return False
-    return True
+    left = None if deadline is None else max(deadline - time.monotonic(), 0)
+    return process._handle.awaited(left) is not None
+
+
+def codec_of(keywords: dict[str, Any]) -> tuple[str, str] | tuple[()]:
+    """Encoding and errors, if these arguments ask for text."""
+    text, newlines = keywords.get("text"), keywords.get("universal_newlines")
+    if text is not None and newlines is not None and bool(text) != bool(newlines):
+        raise subprocess.SubprocessError(
+            "Cannot disambiguate when both text and universal_newlines are supplied but different. "
+            "Pass one or the other."
+        )
+    encoding, errors = keywords.get("encoding"), keywords.get("errors")
+    if not (text or newlines or encoding or errors):
+        return ()
+    codec = encoding or locale.getpreferredencoding(False), errors or "strict"
+    codecs.lookup(codec[0])
+    codecs.lookup_error(codec[1])
+    return codec
 
 
 def plan_of_run(setup: ChildSetup | None, start_new_session: bool, keywords: dict[str, Any]) -> ChildSetup:

@@ -227,6 +227,9 @@ def _set_field(setup: ChildSetup, name: str, value: Any) -> None:
 
 def with_changes(setup: ChildSetup | None, changes: SetupFields) -> ChildSetup:
     """The plan that a function is given: `setup`, or an empty one, with `changes`. TypeError for what is no plan."""
+    if not changes.keys() <= CHECKS.keys():
+        (name, *_) = changes.keys() - CHECKS.keys()
+        raise TypeError(f"unexpected keyword argument {name!r}: neither an argument nor a field of ChildSetup")
     if setup is None:
         return ChildSetup(**changes) if changes else _EMPTY
     if not isinstance(setup, ChildSetup):

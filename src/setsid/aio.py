@@ -5,18 +5,18 @@ child, no SIGCHLD handler, no child watcher. Any event loop with `add_reader` an
 from __future__ import annotations
 
 import asyncio
-import locale
 import os
 import subprocess
 from asyncio import base_subprocess
 from asyncio.log import logger
 from math import inf
 
-from ._async import Watch, end_in_loop
+from ._async import Watch, end_for, end_in_loop
 from ._ending import end_at_once
+from ._errors import SystemCallError
 from ._pipes import as_bytes, as_text, capacity
 from ._popen import Popen
-from ._run import GRACE, TimeoutExpired, add_pipes, check_times, plan_of_run
+from ._run import GRACE, TimeoutExpired, add_pipes, check_times, codec_of, plan_of_run
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,6 +42,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Process", "create_subprocess_exec", "create_subprocess_shell", "run"]
 
+
+def __dir__() -> list[str]:
+    return __all__
+
+
 SIGTERM = 15
 _LIMIT = 2**16  # bytes that a stream holds before it makes the child wait, as in asyncio
 _MOMENT = 1.0  # seconds in which an event loop sees that pipes are closed, and more
@@ -66,7 +71,8 @@ class Process(asyncio.subprocess.Process):
 
     async def end(self, grace: float = 5.0, *, signal: int = SIGTERM) -> EndReport:
         """End the session that the child leads, else the process group that it leads, else the child alone; as
-        `setsid.Process.end_async`.
+        `setsid.Process.end_async`. The event loop reaps the child as it ends; what it leaves behind then can't be ended
+        any more (of a child of `spawn` it can).
         """
         try:
             return await end_in_loop(self._popen._handle, grace, signal)
@@ -93,7 +99,7 @@ async def create_subprocess_exec(
 
         setup: a ChildSetup. Not said means there what it does without one, as in `setsid.Popen`.
 
-    Raises as `setsid.Popen` does. Cancelled, it leaves no process.
+    Raises as `setsid.Popen` does. Cancelled, it leaves no child, and nothing of the session or group that this leads.
     """
     return await _create((program, *args), False, stdin, stdout, stderr, limit, setup, keywords)
 
@@ -125,9 +131,13 @@ async def _create(
     try:
         await transport.connected
     except BaseException:
-        end_at_once(transport.handle)
-        transport.close()
-        await transport._wait()
+        try:
+            end_at_once(transport.handle)
+        finally:
+            transport.look()
+            transport.close()
+        if transport.handle.returncode is not None:
+            await transport.closed(_MOMENT)
         raise
     return Process(transport, protocol, loop)
 
@@ -185,48 +195,45 @@ async def run(
     setup = plan_of_run(setup, start_new_session, keywords)
     add_pipes(keywords, input, capture_output)
     keywords.pop("bufsize", None)  # of files, which there are none
-    codec = _codec(text, encoding, errors, universal_newlines)
-    data = as_bytes(input, *(codec or ()))
+    codec = codec_of({"text": text, "encoding": encoding, "errors": errors, "universal_newlines": universal_newlines})
+    data = as_bytes(input, *codec)
     loop = asyncio.get_running_loop()
     protocol = _Collector()
     deadline = None if timeout in (None, inf) else loop.time() + timeout
     transport = _Transport(loop, protocol, args, **_checked({**keywords, "setup": setup, "shell": shell}))
     handle = transport.handle
-    report = None
+    handle.keep()  # else the loop reaps it at its end, and what it leaves can't be ended any more
+    failure = report = None
+    is_over = is_closed = False
     try:
         try:
             await transport.connected
             protocol.feed(transport.get_pipe_transport(0), data)
             is_over = await protocol.wait(None if deadline is None else deadline - loop.time())
-        except BaseException:
-            await end_in_loop(handle, grace, end_signal)
+        except BaseException as error:
+            is_closed = isinstance(error, GeneratorExit)
+            await end_for(handle, error, grace, end_signal)
             raise
         if not is_over:
-            report = await end_in_loop(handle, grace, end_signal)
+            try:
+                report = await end_in_loop(handle, grace, end_signal)
+            except SystemCallError as error:  # of a /proc that can't be read
+                failure = error
             await protocol.drain(transport)
     finally:
-        transport.look()
-        transport.close()
-        if handle.returncode is not None:
+        handle.keep_no_longer()
+        if not loop.is_closed():
+            transport.look()
+            transport.close()
+        if handle.returncode is not None and not is_closed:
             await protocol.wait(_MOMENT)  # the loop must see its pipes closed
-    if report is not None:
-        raise TimeoutExpired(args, timeout or 0, protocol.data(1), protocol.data(2), report)
+    if not is_over:
+        raise TimeoutExpired(args, timeout or 0, protocol.data(1), protocol.data(2), report) from failure
     output = [data if data is None or not codec else as_text(data, *codec) for data in map(protocol.data, (1, 2))]
     result = subprocess.CompletedProcess(args, transport.get_returncode() or 0, *output)
     if check:
         result.check_returncode()
     return result
-
-
-def _codec(
-    text: bool | None, encoding: str | None, errors: str | None, universal_newlines: bool | None
-) -> tuple[str, str] | None:
-    """Encoding and errors of text mode; None in binary mode."""
-    if text is not None and universal_newlines is not None and bool(text) != bool(universal_newlines):
-        raise subprocess.SubprocessError("text and universal_newlines are both said, and differ")
-    if not (text or encoding or errors or universal_newlines):
-        return None
-    return encoding or locale.getpreferredencoding(False), errors or "strict"
 
 
 def _checked(keywords: dict[str, Any]) -> dict[str, Any]:
@@ -241,6 +248,10 @@ def _checked(keywords: dict[str, Any]) -> dict[str, Any]:
 class _Transport(base_subprocess.BaseSubprocessTransport):
     """asyncio's, but for making the child and hearing of its end. `connected` is done when its pipes are."""
 
+    _proc: Any
+    _pipes: dict[int, Any]
+    _watch: Any = None
+
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
@@ -254,7 +265,19 @@ class _Transport(base_subprocess.BaseSubprocessTransport):
         **keywords: Any,
     ) -> None:
         self.connected = waiter = loop.create_future()
-        super().__init__(loop, protocol, args, shell, stdin, stdout, stderr, bufsize=0, waiter=waiter, **keywords)
+        self._gone = asyncio.Event()
+        try:
+            super().__init__(loop, protocol, args, shell, stdin, stdout, stderr, bufsize=0, waiter=waiter, **keywords)
+        except BaseException:  # it may have come when there was a child already
+            if self._proc is not None:
+                end_at_once(self._proc._handle)
+                for file in (self._proc.stdin, self._proc.stdout, self._proc.stderr):
+                    if file is not None:
+                        file.close()
+                if self._watch is not None:
+                    self._watch.stop()
+                self._closed = True
+            raise
 
     def _start(
         self, args: Any, shell: bool, stdin: Any, stdout: Any, stderr: Any, bufsize: int, **keywords: Any
@@ -279,7 +302,8 @@ class _Transport(base_subprocess.BaseSubprocessTransport):
         """Hear of the end now, if there was one."""
         if self._returncode is None and self.handle.returncode is not None:
             self._watch.stop()
-            self._ended()
+            if not self._loop.is_closed():
+                self._ended()
 
     def close(self) -> None:
         """Close the pipes, and kill the child if it may be."""
@@ -287,11 +311,36 @@ class _Transport(base_subprocess.BaseSubprocessTransport):
             super().close()
         except PermissionError:  # which asyncio lets pass in later versions
             pass
+        stdin = self._pipes.get(0)
+        if stdin is not None and not stdin.disconnected and stdin.pipe.get_write_buffer_size():
+            stdin.pipe.abort()  # nobody may ever read the rest
+
+    async def _connect_pipes(self, waiter: Any) -> None:
+        process = self._proc
+        await super()._connect_pipes(waiter)
+        if self._closed:  # meanwhile, or they can't be connected
+            for fd, file in enumerate((process.stdin, process.stdout, process.stderr)):
+                if file is not None:
+                    (self._pipes[fd].pipe if self._pipes[fd] else file).close()
+
+    def _call_connection_lost(self, exc: Any) -> None:
+        try:
+            super()._call_connection_lost(exc)
+        finally:
+            self._gone.set()
+
+    async def closed(self, most: float) -> None:
+        """Wait, at most so many seconds, until the loop has seen that all is over."""
+        timer = asyncio.get_running_loop().call_later(most, self._gone.set)
+        try:
+            await self._gone.wait()
+        finally:
+            timer.cancel()
 
     def send_signal(self, signal: int) -> None:
         """By pidfd."""
         self._check_proc()
-        self._proc.send_signal(signal)  # type: ignore[union-attr]
+        self._proc.send_signal(signal)
 
 
 class _Collector(asyncio.SubprocessProtocol):

@@ -1,7 +1,7 @@
 """The standard library's `subprocess`, all of it, with our Popen: `from setsid import subprocess`.
 
-`run`, `call`, `check_call`, `check_output`, `getoutput` and `getstatusoutput` use that Popen and take its `setup`. Else
-all is as the standard library's documentation has it.
+`run`, `call`, `check_call` and `check_output` use that Popen and take its `setup`; `getoutput` and `getstatusoutput`
+use it. Else all is as the standard library's documentation has it.
 """
 
 from __future__ import annotations
