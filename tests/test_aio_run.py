@@ -578,6 +578,9 @@ async def tell():
 async def main():
     telling = asyncio.create_task(tell())
     await aio.run({script}, grace=1000, capture_output=True, **TELLING)
+if {times} == 2:  # it may strike while the standard library reads source for a traceback
+    import warnings
+    warnings.simplefilter("ignore", ResourceWarning)
 thread = threading.Thread(target=interrupt, daemon=True)
 thread.start()
 with nothing_left():
