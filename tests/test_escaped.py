@@ -229,6 +229,8 @@ process, (other,) = relatives("session")
 report_of = setsid._ending._Members.report
 def late(self, *args):
     kill([other])
+    while lives(other):  # its files are closed a moment before
+        os.sched_yield()
     return report_of(self, *args)
 setsid._ending._Members.report = late
 assert process.end(1000) == setsid.EndReport((process.pid,), (), ())
