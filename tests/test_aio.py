@@ -478,9 +478,9 @@ with nothing_left():
     )
 
 
-@loops
 @setups
-def test_loops_of_other_threads_wait_for_their_own(loop: str, setup: str) -> None:
+def test_loops_of_other_threads_wait_for_their_own(setup: str) -> None:
+    # Not in uvloop: it closes the number of a pipe twice, and the other thread may have it by then.
     scenario(
         f"""
 both = threading.Barrier(2)
@@ -508,8 +508,7 @@ with nothing_left():
     for thread in threads:
         thread.join()
     assert results == [(0, -9), (0, -9)], results
-""",
-        loop,
+"""
     )
 
 
