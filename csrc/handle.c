@@ -156,3 +156,11 @@ int sid_dup_pidfd(struct sid_child *child)
     sidh_release(child);
     return result;
 }
+
+int sid_watch_child(struct sid_child *child, int *pidfd)
+{
+    int result = sid_dup_pidfd(child);
+
+    *pidfd = result < 0 ? -1 : result;
+    return result < 0 ? result : 0;
+}

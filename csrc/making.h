@@ -26,6 +26,8 @@ void sidh_close_job(const struct sidch_job *job);
 int sidh_way_for(const struct sid_plan *plan, enum sid_call *call);
 /* Makes the child that carries out `job`; 0, or -errno with child->report filled. */
 int sidh_make_child(struct sidch_job *job, int way, struct sid_child *child);
+/* A pidfd of `pid`; -ENOSYS where there is none. */
+int sidh_open_pidfd(int pid);
 /* Notes the pid of a child just made, and its pidfd (or -1, to have one opened). */
 void sidh_adopt(struct sid_child *child, int pid, int pidfd);
 

@@ -210,35 +210,66 @@ int sid_is_terminal(int fd);
 /* The bits of the signals that Python ignores at its start: SIGPIPE and SIGXFSZ. signal(7) */
 uint64_t sid_python_ignored_signals(void);
 
-/* procs.c: the processes of a session or a process group. */
+/* procs.c: the processes that there are. */
 
-enum sid_scope { SID_SCOPE_SESSION, SID_SCOPE_GROUP };
+enum sid_scope { SID_SCOPE_SESSION, SID_SCOPE_GROUP, SID_SCOPE_ALL };
 
-/* A process and whose child it is; all 0 but `pid` where /proc hides it. */
-struct sid_relation {
+/* What is known of a process. Where the system hides it from us, only the first three and that it lives. */
+struct sid_process {
     int pid;
-    int ppid;
     int pgid;
     int sid;
-    uint64_t start; /* clock ticks since the boot: with the pid, it names one process for good */
+    int ppid;
+    int state;        /* a letter as in proc_pid_stat(5) */
+    int lives;        /* it is no zombie; one whose main thread alone has ended lives */
+    int is_kernels;   /* a kernel thread */
+    int tpgid;        /* its terminal's foreground group; -1: none */
+    unsigned user;    /* effective; all bits: not known */
+    int result;       /* of the SIGKILL that sid_kill_members has sent: 0 or -errno */
+    uint64_t tty;     /* the device of its controlling terminal; 0: none */
+    uint64_t start;   /* nanoseconds on the clock of sid_now: with the pid, it names one process for good */
+    size_t arguments; /* where they begin in struct sid_text, */
+    int size;         /* and how many bytes they take, each with its NUL */
+    char command[64];
 };
 
-/* Fills `members` with up to `room` living members (no zombies) of session or group `id`; how many there are, or
-   -ENOENT without a /proc of our pid namespace. getsid(2), getpgid(2), proc_pid_stat(5) */
-int sid_members(int scope, int id, struct sid_relation *members, int room);
-/* The same of all living processes that can be seen. */
-int sid_relations(struct sid_relation *relations, int room);
-/* Fills `relation` with what is known of `pid`; 1, 0 if no living process has that number, or -errno. */
-int sid_relation(int pid, struct sid_relation *relation);
-/* A pidfd of process `pid`, opened before its membership of `id` was seen; -ESRCH if it is no member. pidfd_open(2) */
-int sid_open_member(int scope, int id, int pid);
+/* Memory for command lines. */
+struct sid_text {
+    char *bytes;
+    size_t room;
+    size_t used; /* more than there is room for: it was too little */
+};
+
+/* The time in nanoseconds on the clock by which processes start. clock_gettime(2), CLOCK_BOOTTIME */
+int64_t sid_now(void);
+/* Fills `sids` with the sessions of up to `room` processes (0: of another pid namespace, or none); how many processes
+   there are, or -ENOENT without a /proc of our pid namespace. getsid(2) */
+int sid_sessions(int *sids, int room);
+/* Fills `processes` with up to `room` of those in session or group `id`, zombies too; how many there are. With `text`
+   (else NULL), which begins unused, their users and arguments are told too. A process that starts or ends during the
+   pass may be missed. getsid(2), getpgid(2), proc_pid_stat(5), proc_pid_cmdline(5) */
+int sid_processes(int scope, int id, struct sid_process *processes, int room, struct sid_text *text);
+/* Fills `process` with what is known of `pid`, but for its user and arguments; 1, 0 if there is none, or -errno. */
+int sid_process(int pid, struct sid_process *process);
+/* Fills `path` with the path of the terminal `device`, as long as it fits; its length, or 0 where it has none. */
+int sid_terminal_path(uint64_t device, char *path, int room);
+
+/* members.c: signals to the members of a session or group, each found to be one after its pidfd was opened. */
+
+/* Puts a pidfd of `pid` into `pidfd` if it is a member of `id`, else -1; 0, or -ESRCH for one that is none. Not
+   returned, since an exception may come before a returned one is noted. pidfd_open(2) */
+int sid_watch_member(int scope, int id, int pid, int *pidfd);
+/* Closes those of `count` file descriptors that are not -1, and makes them -1; 0. */
+int sid_close_all(int *fds, int count);
+/* Sends `signal` to `pid`, if it is a member of `id`, and SIGCONT if `goes_on`, so that it sees the signal; 0, -ESRCH
+   if it is none. pidfd_send_signal(2) */
+int sid_signal_member(int scope, int id, int pid, int signal, int goes_on);
+/* In one pass sends SIGKILL to each living member of `id` but `spared`, a whole group at once where its leader is met,
+   and fills `members` with up to `room` of them; how many there were. */
+int sid_kill_members(int scope, int id, int spared, struct sid_process *members, int room);
 /* 1 if the group that a process has led lives on: then its number is nobody else's, reaped or not; 0 if not, or nobody
    can tell (before Linux 6.9). pidfd_send_signal(2) */
 int sid_group_lives(int pidfd);
-/* Sends `signal` by number to `pid` if it is a member of `id`, where there is no pidfd to be had; 0. kill(2) */
-int sid_signal_member(int scope, int id, int pid, int signal);
-/* Sends `signal` through a pidfd; 0. pidfd_send_signal(2) */
-int sid_signal_pidfd(int pidfd, int signal);
 
 /* spawn.c: makes a child that carries out `plan` and then executes a program. */
 
@@ -325,6 +356,8 @@ int sid_reaped_elsewhere(struct sid_child *child, int status);
 /* A file descriptor that polls readable once the child has ended, for as long as the child is not closed; -ENOSYS where
    there is none. pidfd_open(2) */
 int sid_fileno(struct sid_child *child);
+/* Puts a copy of the pidfd into `pidfd`, or -1; 0 or -errno, as sid_dup_pidfd. */
+int sid_watch_child(struct sid_child *child, int *pidfd);
 /* A copy of the pidfd; -ESRCH after the child has been reaped, -ENOSYS where there is none. */
 int sid_dup_pidfd(struct sid_child *child);
 /* Lets go of an open child: 1 if it must still be reaped (by sid_reap, then sid_forget), else 0. */

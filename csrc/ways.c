@@ -100,16 +100,21 @@ static int start_child(struct sidch_job *job, int way, struct sidos_start *start
     return pid;
 }
 
+int sidh_open_pidfd(int pid)
+{
+    return hide_pidfd ? -ENOSYS : sidos_open_pidfd(pid);
+}
+
 void sidh_adopt(struct sid_child *child, int pid, int pidfd)
 {
+    if (hide_pidfd && pidfd >= 0) {
+        close(pidfd);
+        pidfd = -1;
+    }
     child->pid = pid;
     child->pidfd = pidfd;
-    if (pidfd < 0 && (child->pidfd = sidos_open_pidfd(pid)) < 0) /* unreaped: the number is the child's */
+    if (pidfd < 0 && (child->pidfd = sidh_open_pidfd(pid)) < 0) /* unreaped: the number is the child's */
         child->pidfd = SID_PIDFD_NONE;
-    if (hide_pidfd && child->pidfd >= 0) {
-        close(child->pidfd);
-        child->pidfd = SID_PIDFD_NONE;
-    }
     child->file = sidh_file(child->pidfd);
 }
 

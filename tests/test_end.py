@@ -575,11 +575,11 @@ def test_a_handle_that_is_closed_meanwhile_does_not_keep_end_from_killing(change
         + f"""
 import setsid._ending
 process = deaf(**{changes})
-signalled = setsid._ending._Members.signal_and_wait
+ended = setsid._ending.Members.end
 def closing(self, *args):
     process.close()
-    return signalled(self, *args)
-setsid._ending._Members.signal_and_wait = closing
+    return ended(self, *args)
+setsid._ending.Members.end = closing
 report = process.end(0.1)
 assert process.pid in report.ended and report.survived == ()
 assert process.returncode == -9 and children() == []
@@ -593,17 +593,16 @@ def test_a_spawn_does_not_forget_a_closed_child_that_an_end_still_needs() -> Non
         + """
 import setsid._ending
 process = setsid.spawn(["sh", "-c", "trap '' TERM; sleep 60 & exec sleep 60"], process_group=setsid.NEW_SESSION)
-signalled = setsid._ending._Members.signal_and_wait
-def closing(self, number, *args):
-    if number == signal.SIGKILL:
-        process.kill()
-        process.wait(reap=False)
-        process.close()
-        with setsid.spawn(["true"]):
-            pass
-        assert process.pid in children()  # a zombie, so that nobody gets its number
-    return signalled(self, number, *args)
-setsid._ending._Members.signal_and_wait = closing
+killed = setsid._ending.Members._kill_and_wait
+def closing(self, *args):
+    process.kill()
+    process.wait(reap=False)
+    process.close()
+    with setsid.spawn(["true"]):
+        pass
+    assert process.pid in children()  # a zombie, so that nobody gets its number
+    return killed(self, *args)
+setsid._ending.Members._kill_and_wait = closing
 assert process.end(0.1).survived == ()
 with setsid.spawn(["true"]):
     pass
@@ -612,7 +611,9 @@ assert children() == []
     )
 
 
-@pytest.mark.parametrize("call", ["sid_is_ours", "sid_stay", "sid_members", "sid_signal_pidfd", "sid_relations"])
+@pytest.mark.parametrize(
+    "call", ["sid_is_ours", "sid_stay", "sid_watch_child", "sid_signal_member", "sid_watch_member"]
+)
 def test_an_end_that_is_interrupted_ends_all_at_once(call: str) -> None:
     fresh(
         f"""
@@ -627,7 +628,7 @@ class Lib:
             self.interrupted = True
             raise KeyboardInterrupt
         return result
-setsid._ending.lib = Lib()
+setsid._ending.lib = setsid._processes.lib = Lib()
 with nothing_left():
     reader, writer = os.pipe()
     process = setsid.spawn(["sh", "-c", "trap '' TERM; echo; sleep 60 & sleep 60"], stdout=writer)
@@ -652,10 +653,10 @@ def test_a_member_that_comes_back_costs_no_file_descriptor() -> None:
 import setsid._ending
 with nothing_left():
     process = setsid.spawn(["sleep", "60"])
-    members = setsid._ending._Members(process._child)
-    members._signal(process.pid, 0)
-    members._signal(process.pid, 0)
-    members._unwatch()
+    members = setsid._ending._ChildsMembers(process._child)
+    assert len(members._watch([process.pid])) == 1
+    assert members._watch([]) == set()
+    assert len(members._watch([process.pid])) == 1
     del members
     process.end()
     process.close()

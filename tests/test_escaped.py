@@ -226,13 +226,13 @@ def test_one_that_has_ended_meanwhile_is_not_named() -> None:
     scenario("""
 import setsid._ending
 process, (other,) = relatives("session")
-report_of = setsid._ending._Members.report
+report_of = setsid._ending.Members.report
 def late(self, *args):
     kill([other])
     while lives(other):  # its files are closed a moment before
         os.sched_yield()
     return report_of(self, *args)
-setsid._ending._Members.report = late
+setsid._ending.Members.report = late
 assert process.end(1000) == setsid.EndReport((process.pid,), (), ())
 """)
 
@@ -244,7 +244,7 @@ def test_a_stranger_who_has_the_number_of_one_that_escaped_is_not_named(need: Ca
         + """
 import setsid._ending
 process, (other,) = relatives("session")
-report_of = setsid._ending._Members.report
+report_of = setsid._ending.Members.report
 def late(self, *args):
     global stranger
     with open(f"/proc/{other}/stat") as file:
@@ -255,7 +255,7 @@ def late(self, *args):
     os.waitpid(other, 0)  # as the init that adopts it
     stranger = Stranger(other, leader=True)
     return report_of(self, *args)
-setsid._ending._Members.report = late
+setsid._ending.Members.report = late
 report = process.end(1000)
 assert lives(other)
 assert report == setsid.EndReport((process.pid,), (), ())

@@ -39,6 +39,7 @@ RANKS = {
     "_types": 2,
     "_marshal": 3,
     "_process": 3,
+    "_processes": 2,
     "_session": 3,
     "_apply": 4,
     "_ending": 4,
@@ -56,7 +57,8 @@ RANKS = {
 }
 # Imported inside functions, on first use; _types by type checkers alone.
 LAZY = {
-    *("_enums", "_procfs", "_hints", "_child_hints", "_exec_hints", "_types", "_session", "_ending", "_async"),
+    *("_enums", "_procfs", "_hints", "_child_hints", "_exec_hints", "_types", "_session", "_processes", "_ending"),
+    "_async",
     *("_arguments", "_preexec", "_popen", "_pipes", "_run", "subprocess", "aio"),
 }
 # The modules that may speak to C.
@@ -71,6 +73,8 @@ NATIVE = {
     "_hints",
     "_marshal",
     "_process",
+    "_processes",
+    "_session",
     "_spawn",
 }
 
@@ -78,7 +82,19 @@ PUBLIC = {
     *("setsid", "getsid", "setpgid", "getpgid", "tcgetsid", "tcgetpgrp", "tcsetpgrp", "acquire_ctty", "release_ctty"),
     *("SystemCallError", "Stage", "ChildSetup", "NEW_SESSION", "INHERIT", "DEVNULL", "STDOUT"),
     *("Popen", "run", "TimeoutExpired", "subprocess", "aio"),
-    *("spawn", "fork", "Process", "ProcessState", "Session", "EndReport", "SetupFields", "NewSession", "Inherit"),
+    *(
+        "spawn",
+        "fork",
+        "Process",
+        "ProcessInfo",
+        "ProcessState",
+        "Session",
+        "sessions",
+        "EndReport",
+        "SetupFields",
+        "NewSession",
+        "Inherit",
+    ),
 }
 
 

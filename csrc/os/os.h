@@ -60,6 +60,18 @@ struct sidos_ended {
     int64_t usage[16];
 };
 int sidos_wait(int pid, int pidfd, int options, struct sidos_ended *ended);
+/* The pids of all processes that there are, in an array for the caller to free; how many, -ENOENT if nobody can tell,
+   or another -errno. */
+int sidos_list_pids(int **pids);
+/* Fills what can be known of `process->pid`, all else being 0, its user and arguments apart; 1; 0: gone; -EACCES:
+   hidden; or -errno. */
+int sidos_describe(struct sid_process *process);
+/* The same with its user, and its arguments in the free part of `text`. */
+int sidos_describe_fully(struct sid_process *process, struct sid_text *text);
+/* What sid_terminal_path and sid_now give. */
+int sidos_terminal_path(uint64_t device, char *path, int room);
+int64_t sidos_now(void);
+
 /* Sleeps up to `milliseconds` as long as `word` is `value`, which may be in memory shared with other processes. */
 void sidos_await_word(uint32_t *word, uint32_t value, int milliseconds);
 /* Whether /proc is there and numbers processes as we do. */

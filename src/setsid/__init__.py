@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     from ._ending import EndReport
     from ._enums import ProcessState, Stage
     from ._fields import Inherit, NewSession
+    from ._processes import ProcessInfo
     from ._run import TimeoutExpired, run
-    from ._session import Session
+    from ._session import Session, sessions
     from ._types import SetupFields
     from .subprocess import Popen
 
@@ -40,6 +41,7 @@ __all__ = [
     "NewSession",
     "Popen",
     "Process",
+    "ProcessInfo",
     "ProcessState",
     "Session",
     "SetupFields",
@@ -53,6 +55,7 @@ __all__ = [
     "getsid",
     "release_ctty",
     "run",
+    "sessions",
     "setpgid",
     "setsid",
     "spawn",
@@ -68,12 +71,14 @@ _LAZY = {
     "Inherit": "_fields",
     "NewSession": "_fields",
     "Popen": "_popen",
+    "ProcessInfo": "_processes",
     "ProcessState": "_enums",
     "Session": "_session",
     "SetupFields": "_types",
     "Stage": "_enums",
     "TimeoutExpired": "_run",
     "run": "_run",
+    "sessions": "_session",
 }
 _SUBMODULES = {"aio", "subprocess"}
 

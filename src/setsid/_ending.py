@@ -1,9 +1,8 @@
-"""Ending what a child leads, in steps: between them the caller waits in its own way, in the kernel or an event loop."""
+"""Ending sessions, groups and children, in steps: between them the caller waits in the kernel or in an event loop."""
 
 from __future__ import annotations
 
 import errno
-import os
 import select
 import signal as signals
 import time
@@ -12,10 +11,11 @@ from contextlib import suppress
 from ._errors import error
 from ._fields import known_signals
 from ._native import ffi, lib
+from ._processes import look
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Iterable
     from typing import Any, TypeAlias, TypeVar
 
     from ._native import _Child
@@ -29,6 +29,10 @@ SIGKILL = signals.SIGKILL
 _SIGCONT = signals.SIGCONT
 # How long SIGKILL is given to work, in seconds: a process in an uninterruptible sleep can't be waited for for ever.
 _PATIENCE = 5.0
+# How many pidfds are waited on at once: the caller may need files too.
+_MOST_WATCHED = 128
+# Within this time, in seconds, no session's number gets free and comes up again.
+_TURN_OF_PIDS = 1.0
 
 
 class EndReport:
@@ -79,12 +83,15 @@ def check(grace: float, signal: int) -> None:
         raise ValueError(f"there is no signal {signal}")
 
 
-def end_process(
-    process: Process, grace: float, signal: int, wait: Callable[[set[int], float], object] | None = None
+def drive(
+    begin: Callable[[float, int], Steps[EndReport]],
+    grace: float,
+    signal: int,
+    wait: Callable[[set[int], float], object] | None = None,
 ) -> EndReport:
-    """Process.end. `wait` waits between the steps."""
+    """Take the steps that `begin(grace, signal)` gives. `wait` waits between them."""
     check(grace, signal)
-    steps = ending(process, grace, signal)
+    steps = begin(grace, signal)
     wait = wait or wait_for_all
     try:
         while True:
@@ -95,15 +102,26 @@ def end_process(
     except BaseException:
         steps.close()
         with suppress(OSError):  # what came in between is worth more
-            end_at_once(process)
+            _at_once(begin)
         raise
 
 
-def end_at_once(process: Process) -> None:
+def _at_once(begin: Callable[[float, int], Steps[EndReport]]) -> None:
     """What an ending that is interrupted comes to: no process is left behind."""
-    steps = ending(process, 0.0, SIGKILL)
-    for fds, seconds in steps:
+    for fds, seconds in begin(0.0, SIGKILL):
         wait_for_all(fds, seconds)
+
+
+def end_process(
+    process: Process, grace: float, signal: int, wait: Callable[[set[int], float], object] | None = None
+) -> EndReport:
+    """Process.end. `wait` waits between the steps."""
+    return drive(lambda grace, signal: ending(process, grace, signal), grace, signal, wait)
+
+
+def end_at_once(process: Process) -> None:
+    """End a process, and what it leads, by SIGKILL."""
+    _at_once(lambda grace, signal: ending(process, grace, signal))
 
 
 def ending(process: Process, grace: float, signal: int) -> Steps[EndReport]:
@@ -111,21 +129,26 @@ def ending(process: Process, grace: float, signal: int) -> Steps[EndReport]:
     child = process._child
     if not child.owner:  # it was never made
         return EndReport((), ())
-    members = _Members(child)
+    members = _ChildsMembers(child)
     if not members.are_ours():  # somebody has reaped it, so what bears its number may be another's
         lib.sid_reap(child)
         return EndReport((), ())
-    survived: set[int] = set()
     try:
         lib.sid_stay(child, 1)  # another thread that waits now must not reap it and so free the number
-        survived = yield from members.signal_and_wait(signal, grace)
-        if survived:
-            survived = yield from members.signal_and_wait(SIGKILL, _PATIENCE)
+        survived = yield from members.end(signal, grace)
     finally:
         lib.sid_stay(child, -1)
-    if members.failure and members.scope is not None:  # the leader is a zombie, what is left of its group is not
-        lib.sid_signal_group(child, SIGKILL)
+    members.kill_unlisted()
     lib.sid_reap(child)
+    if members.failure:
+        raise members.failure
+    return members.report(survived)
+
+
+def ending_session(sid: int, since: int, spared: int, grace: float, signal: int) -> Steps[EndReport]:
+    """The steps of Session.end: of the session that had the number `sid` at the time `since`, without `spared`."""
+    members = _SessionsMembers(sid, since, spared)
+    survived = yield from members.end(signal, grace)
     if members.failure:
         raise members.failure
     return members.report(survived)
@@ -146,66 +169,38 @@ def wait_for_all(fds: set[int], seconds: float) -> None:
             return
 
 
-class _Members:
-    """The living processes of the session or group that an unreaped child leads, or the child alone. Each is known by
-    its pid and start.
-    """
+class Members:
+    """The living processes of a session or process group. Each is known by its pid and start."""
 
-    def __init__(self, child: _Child) -> None:
-        self._child = child
-        self._pid = child.pid
-        self._own = lib.sid_dup_pidfd(child)  # which outlives a child that is reaped elsewhere
-        self.scope = self._find_scope()
-        self._watched: set[int] = set()  # pidfds of those that were signalled
-        self.failure: Exception | None = None  # why only the child itself could be ended
+    def __init__(self, scope: int | None, number: int, spared: int = 0) -> None:
+        """`scope` is an enum sid_scope; None: nobody is one. `spared` is a pid that is left alone, member or not."""
+        self.scope = scope
+        self._number = number
+        self._spared = spared
+        self.failure: Exception | None = None  # why it is not known who they are
+        self._pidfds = ffi.new("int[]", [-1] * _MOST_WATCHED)  # of those whose end is waited for
+        self._places: dict[int, int] = {}  # where each one's is, by its pid
         self._known: set[int] = set()  # the pids of the last pass
         self._seen: set[tuple[int, int]] = set()  # all members that were met
         self._family: set[tuple[int, int]] = set()  # all descendants that were met
-        self._refused: set[int] = set()
+        self._next_meeting = 0.0
+        self._refused: set[int] = set()  # those that may not be signalled
 
-    def _find_scope(self) -> int | None:
-        """None, "the child alone", also where the caller itself is in what the child leads."""
-        session, group = lib.sid_getsid(self._pid), lib.sid_getpgid(self._pid)
-        if session == -errno.ESRCH:  # reaped elsewhere
-            session, group = self._pid if self._child.leads_session else 0, self._pid
-        if session == self._pid != lib.sid_getsid(0):
-            return lib.SID_SCOPE_SESSION
-        if group == self._pid != lib.sid_getpgid(0):
-            return lib.SID_SCOPE_GROUP
-        return None
+    def _are_the_same(self, living: Iterable[int]) -> bool:
+        """Whether the number, of which `living` are members, is not another session's or group's by now."""
+        raise NotImplementedError
 
-    def are_ours(self) -> bool:
-        """Whether the child's number is still its own: it is not reaped, or its group lives on."""
-        return bool(lib.sid_is_ours(self._child) or lib.sid_group_lives(self._own))
+    def end(self, signal: int, grace: float) -> Steps[set[int]]:
+        """Send `signal`, wait for `grace` seconds, send SIGKILL to those left; the pids of those left then."""
+        try:
+            if signal == SIGKILL or (yield from self._signal_and_wait(signal, grace)):
+                return (yield from self._kill_and_wait(_PATIENCE))
+            return set()
+        finally:
+            self._places.clear()
+            self._close(0, _MOST_WATCHED)
 
-    def _look(self) -> dict[int, int]:
-        """The pids of those that live now, the leader first, with their parents' pids. The child is asked of waitid,
-        which does not reap it while it stays.
-        """
-        living = {self._pid: 0} if lib.sid_reap(self._child) == 0 else {}
-        if self.scope is None:
-            self._seen.add((self._pid, 0))
-            return living
-        for pid, parent, start in self._listed():
-            if pid in living or pid != self._pid:  # the child itself may have ended meanwhile
-                living[pid] = parent
-                self._seen.add((pid, start))
-        # Reaped elsewhere all the same, the child frees its number once the last of the members that we know has gone.
-        if not self.are_ours() and self._known.isdisjoint(living):
-            return {}
-        return living
-
-    def _listed(self) -> list[tuple[int, int, int]]:
-        while True:
-            count, rows = _table(lambda rows, room: lib.sid_members(self.scope or 0, self._pid, rows, room))
-            if count in (-errno.EMFILE, -errno.ENFILE) and self._watched:
-                self._unwatch()
-                continue
-            if count < 0:
-                self.failure = error(count, "opendir", filename="/proc")
-            return rows
-
-    def signal_and_wait(self, signal: int, seconds: float) -> Steps[set[int]]:
+    def _signal_and_wait(self, signal: int, seconds: float) -> Steps[set[int]]:
         """Send `signal` to each member once, and wait until all have ended or the time is over; the pids of those left.
 
         One that is born meanwhile is its parent's affair, such as a command that cleans up; but it gets the signal too
@@ -214,102 +209,254 @@ class _Members:
         deadline = time.monotonic() + seconds
         signalled: set[int] = set()
         is_first = True
-        next_meeting = 0.0
-        self._refused.clear()
-        try:
-            while living := self._look():
-                if is_first and self.failure and self.scope is not None:  # nobody can tell who they are
-                    lib.sid_signal_group(self._child, signal)
-                    lib.sid_signal_group(self._child, _SIGCONT)
-                if (begun := time.monotonic()) >= next_meeting:  # it asks of every process that there is
-                    self._meet_family(living)  # while those live whose children they are
-                    next_meeting = time.monotonic() + 20 * (time.monotonic() - begun)
-                # The leader first: a shell is not to go on when its command has ended.
-                for pid, parent in living.items():
-                    if pid not in signalled and (is_first or signal == SIGKILL or parent not in living):
-                        self._signal(pid, signal)
-                        signalled.add(pid)
-                is_first = False
-                self._known = set(living)
-                signalled &= self._known  # a number that comes up again later is a new process's
-                if time.monotonic() >= deadline or (signal == SIGKILL and self._refused >= self._known):
-                    return self._known
-                # There may be new members in a moment.
-                moment = 0.05 if self._watched else 0.002
-                yield self._watched, min(moment, deadline - time.monotonic())
-        finally:
-            self._unwatch()
+        while living := self._look():
+            self._meet_family(living)
+            # The leader first: a shell is not to go on when its command has ended.
+            for pid, parent in living.items():
+                if pid not in signalled and (is_first or parent not in living):
+                    self._signal(pid, signal)
+                    signalled.add(pid)
+            if is_first and self.failure:
+                self._signal_unlisted(signal)
+            is_first = False
+            self._known = set(living)
+            signalled &= self._known  # a number that comes up again later is a new process's
+            if time.monotonic() >= deadline:
+                return self._known
+            yield self._watch(living), min(self._moment(), deadline - time.monotonic())
         return set()
 
-    def _meet_family(self, members: dict[int, int]) -> None:
-        """Add all descendants of `members`, and of the descendants that are known."""
+    def _kill_and_wait(self, seconds: float) -> Steps[set[int]]:
+        """Send SIGKILL to all members until none is left, or the time is over; the pids of those left."""
+        deadline = time.monotonic() + seconds
+        living = self._look()
+        self._known = set(living)
+        self._meet_family(living)
+        looks_empty = not living
+        while True:
+            self._refused.clear()
+            killed = self._kill()
+            if not killed and looks_empty:
+                return set()
+            looks_empty = not killed  # one that is born as its parent ends may be missed, but not twice
+            if killed:
+                self._known = killed
+                if time.monotonic() >= deadline or self._refused >= killed:
+                    return killed
+                yield self._watch(killed), min(self._moment(), max(deadline - time.monotonic(), 0))
+
+    def _moment(self) -> float:
+        """How long to wait until it is looked who is there now, in seconds: there may be new members."""
+        return 0.05 if self._places else 0.002
+
+    # -- who they are
+
+    def _look(self) -> dict[int, int]:
+        """The pids of those that live now, the leader first, with their parents' pids."""
+        rows = self._listed()
+        living = {pid: parent for pid, parent, _ in rows}
+        if self._number in living:
+            living = {self._number: 0, **living}
+        if not self._are_the_same(living):
+            return {}
+        self._seen.update((pid, start) for pid, _, start in rows)
+        return living
+
+    def _listed(self) -> list[tuple[int, int, int]]:
+        """(pid, parent's pid, start) of each that lives now."""
+        if self.scope is None:
+            return []
+        try:
+            rows = self._rows(self.scope, self._number)
+        except OSError as error:
+            self.failure = error
+            return []
+        return [row for row in rows if row[0] != self._spared]
+
+    def _rows(self, scope: int, number: int) -> list[tuple[int, int, int]]:
+        try:
+            rows = look(scope, number)
+        except OSError as error:
+            if error.errno not in (errno.EMFILE, errno.ENFILE) or not self._places:
+                raise
+            self._watch(())
+            rows = look(scope, number)
+        return [(row.pid, row.ppid, row.start) for row in rows if row.lives]
+
+    def _meet_family(self, members: Iterable[int]) -> None:
+        """Add all descendants of `members`, and of the descendants that are known, to the family, while their parents
+        live. That asks of every process that there is, so it is not done all the time.
+        """
+        if (begun := time.monotonic()) < self._next_meeting:
+            return
         living: set[tuple[int, int]] = set()
         children: dict[int, list[tuple[int, int]]] = {}
-        for pid, parent, start in _table(lib.sid_relations)[1]:
-            living.add((pid, start))
-            children.setdefault(parent, []).append((pid, start))
+        with suppress(OSError):
+            for pid, parent, start in self._rows(lib.SID_SCOPE_ALL, 0):
+                living.add((pid, start))
+                children.setdefault(parent, []).append((pid, start))
         waiting = [*members, *(pid for pid, _ in self._family & living)]
         while waiting:
             born = children.pop(waiting.pop(), [])
             self._family.update(born)
             waiting += [pid for pid, _ in born]
+        self._next_meeting = time.monotonic() + 20 * (time.monotonic() - begun)
 
     def report(self, survived: set[int]) -> EndReport:
         """What has become of all that were met."""
-        row = ffi.new("struct sid_relation *")
+        row = ffi.new("struct sid_process *")
         escaped = {
             pid
             for pid, start in self._family | self._seen
-            if start and pid not in survived and lib.sid_relation(pid, row) == 1 and row.start == start
+            if start
+            and pid not in survived
+            and pid != self._spared
+            and lib.sid_process(pid, row) == 1
+            and row.lives
+            and row.start == start
         }
         ended = {pid for pid, _ in self._seen} - survived - escaped
         return EndReport(tuple(sorted(ended)), tuple(sorted(survived)), tuple(sorted(escaped)))
 
+    # -- signals
+
     def _signal(self, pid: int, signal: int) -> None:
         """Signal one member, and let it run to see the signal."""
-        fd = self._open(pid)
-        if fd in (-errno.EMFILE, -errno.ENFILE) and self._watched:
-            self._unwatch()
-            fd = self._open(pid)
-        if fd >= 0:
-            self._watched.add(fd)
-            result = lib.sid_signal_pidfd(fd, signal)
-            lib.sid_signal_pidfd(fd, _SIGCONT)
-        elif pid == self._pid or self.scope is None:
-            result = lib.sid_signal_child(self._child, signal)
-            lib.sid_signal_child(self._child, _SIGCONT)
-        elif fd == -errno.ESRCH:
-            return
-        else:  # no pidfds, or no file left to have one
-            result = lib.sid_signal_member(self.scope, self._pid, pid, signal)
-            lib.sid_signal_member(self.scope, self._pid, pid, _SIGCONT)
-        if result == -errno.EPERM:
-            self._refused.add(pid)
+        lib.sid_signal_member(self.scope or 0, self._number, pid, signal, 1)
 
-    def _open(self, pid: int) -> int:
-        if pid == self._pid or self.scope is None:
-            return lib.sid_dup_pidfd(self._child)
-        if self._child.pidfd == lib.SID_PIDFD_NONE:
-            return -errno.ENOSYS
-        return lib.sid_open_member(self.scope, self._pid, pid)
+    def _signal_unlisted(self, signal: int) -> None:
+        """Signal whom one can when nobody can tell who the members are."""
 
-    def _unwatch(self) -> None:
-        while self._watched:
-            os.close(self._watched.pop())
+    def _kill(self) -> set[int]:
+        """Send SIGKILL to each member as it is met, so that one that forks does not get away; the pids of those."""
+        if self.scope is None or not self._are_the_same(self._known):
+            return set()
+        room = 256
+        while True:
+            rows = ffi.new("struct sid_process[]", room)
+            count = lib.sid_kill_members(self.scope, self._number, self._spared, rows, room)
+            if count <= room:
+                break
+            room = 2 * count
+        if count < 0:
+            self.failure = error(count, "opendir", filename="/proc")
+        for row in rows[0 : max(count, 0)]:
+            self._seen.add((row.pid, row.start))
+            if row.result == -errno.EPERM:
+                self._refused.add(row.pid)
+        return {row.pid for row in rows[0 : max(count, 0)]}
+
+    # -- the wait for their end
+
+    def _watch(self, pids: Iterable[int]) -> set[int]:
+        """Have a pidfd of each of `pids` for which there is one, up to a number, and of nobody else."""
+        wanted = dict.fromkeys(pids)
+        for pid in self._places.keys() - wanted.keys():
+            self._close(self._places.pop(pid))
+        free = iter({*range(_MOST_WATCHED)} - {*self._places.values()})
+        for pid in wanted.keys() - self._places.keys():
+            place = next(free, None)
+            if place is None:
+                break
+            if self._open(pid, self._pidfds + place) == 0:
+                self._places[pid] = place
+        return {self._pidfds[place] for place in self._places.values()}
+
+    def _open(self, pid: int, pidfd: Any) -> int:
+        return lib.sid_watch_member(self.scope or 0, self._number, pid, pidfd)
+
+    def _close(self, first: int, count: int = 1) -> None:
+        lib.sid_close_all(self._pidfds + first, count)
 
     def __del__(self) -> None:  # an exception may have come in between
-        if hasattr(self, "_watched"):
-            self._unwatch()
-        if getattr(self, "_own", -1) >= 0:
-            os.close(self._own)
+        if hasattr(self, "_pidfds"):
+            self._close(0, _MOST_WATCHED)
 
 
-def _table(fill: Callable[[Any, int], int]) -> tuple[int, list[tuple[int, int, int]]]:
-    """What `fill` returns (how many rows there are, or -errno), and (pid, parent's pid, start) of each."""
-    room = 256
-    while True:
-        rows = ffi.new("struct sid_relation[]", room)
-        count = fill(rows, room)
-        if count <= room:
-            return count, [(row.pid, row.ppid, row.start) for row in rows[0 : max(count, 0)]]
-        room = 2 * count
+class _ChildsMembers(Members):
+    """Those of the session or group that an unreaped child leads, or the child alone."""
+
+    def __init__(self, child: _Child) -> None:
+        self._child = child
+        self._own = ffi.new("int[]", [-1])  # a pidfd, which outlives a child that is reaped elsewhere
+        lib.sid_watch_child(child, self._own)
+        super().__init__(_scope_of(child), child.pid)
+
+    def are_ours(self) -> bool:
+        """Whether the child's number is still its own: it is not reaped, or its group lives on."""
+        return bool(lib.sid_is_ours(self._child) or lib.sid_group_lives(self._own[0]))
+
+    def _are_the_same(self, living: Iterable[int]) -> bool:
+        # Reaped elsewhere all the same, the child frees its number once the last of the members that we know has gone.
+        return self.are_ours() or not self._known.isdisjoint(living)
+
+    def _listed(self) -> list[tuple[int, int, int]]:
+        """The child is asked of waitid, which does not reap it while it stays."""
+        lives = lib.sid_reap(self._child) == 0
+        rows = {row[0]: row for row in super()._listed()}
+        own = rows.pop(self._number, (self._number, 0, 0))
+        return [own, *rows.values()] if lives else [*rows.values()]
+
+    def _signal(self, pid: int, signal: int) -> None:
+        if pid != self._number:
+            super()._signal(pid, signal)
+            return
+        lib.sid_signal_child(self._child, signal)
+        lib.sid_signal_child(self._child, _SIGCONT)
+
+    def _signal_unlisted(self, signal: int) -> None:
+        if self.scope is not None:
+            lib.sid_signal_group(self._child, signal)
+            lib.sid_signal_group(self._child, _SIGCONT)
+
+    def kill_unlisted(self) -> None:
+        """The leader is a zombie, what is left of its group is not."""
+        if self.failure:
+            self._signal_unlisted(SIGKILL)
+
+    def _kill(self) -> set[int]:
+        result = lib.sid_signal_child(self._child, SIGKILL)
+        killed = super()._kill() - {self._number}
+        if lib.sid_reap(self._child) == 0:
+            killed.add(self._number)
+            if result == -errno.EPERM:
+                self._refused.add(self._number)
+        return killed
+
+    def _open(self, pid: int, pidfd: Any) -> int:
+        if pid == self._number:
+            return lib.sid_watch_child(self._child, pidfd)
+        return super()._open(pid, pidfd)
+
+    def __del__(self) -> None:
+        super().__del__()
+        if hasattr(self, "_own"):
+            lib.sid_close_all(self._own, 1)
+
+
+def _scope_of(child: _Child) -> int | None:
+    """What a child leads; None, the child alone, also where the caller itself is in that."""
+    session, group = lib.sid_getsid(child.pid), lib.sid_getpgid(child.pid)
+    if session == -errno.ESRCH:  # reaped elsewhere
+        session, group = child.pid if child.leads_session else 0, child.pid
+    if session == child.pid != lib.sid_getsid(0):
+        return lib.SID_SCOPE_SESSION
+    if group == child.pid != lib.sid_getpgid(0):
+        return lib.SID_SCOPE_GROUP
+    return None
+
+
+class _SessionsMembers(Members):
+    """Those of any session: it need not be a child's."""
+
+    def __init__(self, sid: int, since: int, spared: int) -> None:
+        super().__init__(lib.SID_SCOPE_SESSION, sid, spared)
+        self._since = since
+        self._looked = time.monotonic()
+
+    def _are_the_same(self, living: Iterable[int]) -> bool:
+        since_last_look, self._looked = time.monotonic() - self._looked, time.monotonic()
+        leader = ffi.new("struct sid_process *")
+        if lib.sid_process(self._number, leader) == 1:
+            return bool(leader.start <= self._since)
+        return since_last_look < _TURN_OF_PIDS or not self._known.isdisjoint(living)

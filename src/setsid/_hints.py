@@ -159,6 +159,8 @@ def _no_signal(errno: int, signal: int) -> str | None:
     return f"there is no signal {signal}" if errno == codes.EINVAL else None
 
 
+_NO_PROC = "no /proc of this process's own pid namespace is mounted there"
+
 _CALL_HINTS: dict[str, Callable[..., str | None]] = {
     "setsid": _setsid,
     "getsid": _no_process,
@@ -170,5 +172,6 @@ _CALL_HINTS: dict[str, Callable[..., str | None]] = {
     "ioctl(TIOCSCTTY)": _acquire_ctty,
     "ioctl(TIOCNOTTY)": terminal,
     "kill": _no_signal,
+    "opendir": lambda errno: _NO_PROC if errno == codes.ENOENT else None,
     "pidfd_send_signal": _no_signal,
 }

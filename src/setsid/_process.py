@@ -259,7 +259,10 @@ class Process:
             return None
         from ._session import Session
 
-        return Session(self.pid)
+        session = Session(self.pid)
+        if not lib.sid_is_ours(self._child):  # it was reaped before now, so who has its number may be a stranger
+            session._since = 0
+        return session
 
     def end(self, grace: float = 5.0, *, signal: int = SIGTERM) -> EndReport:
         """End the session that the child leads, else the process group that it leads, else the child alone.

@@ -1,0 +1,235 @@
+/* macOS: the processes that there are, by sysctl(3) and proc_info. */
+#include <sys/param.h>
+
+#include <libproc.h>
+#include <limits.h>
+#include <mach/thread_info.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/proc_info.h>
+#include <sys/stat.h>
+#include <sys/sysctl.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "os.h"
+
+/* The kernel's NO_PID, one more than the largest pid: what a terminal without a foreground group has. */
+enum { NO_GROUP = 100000 };
+
+/* Everybody's records, with room for `spare` more than there are, in an array for the caller to free; how many. */
+static int read_table(struct kinfo_proc **table, size_t spare)
+{
+    int name[] = {CTL_KERN, KERN_PROC, KERN_PROC_ALL, 0}, error;
+    size_t size;
+
+    *table = NULL;
+    if (sysctl(name, 4, NULL, &size, NULL, 0) < 0)
+        return -errno;
+    size += spare * sizeof **table;
+    *table = malloc(size);
+    if (!*table)
+        return -ENOMEM;
+    if (sysctl(name, 4, *table, &size, NULL, 0) == 0)
+        return (int)(size / sizeof **table);
+    error = errno;
+    free(*table);
+    return -error;
+}
+
+/* ENOMEM: more have come since the count. proc_listallpids(3) would be cheaper, but leaves out those without a word. */
+static int read_whole_table(struct kinfo_proc **table)
+{
+    int count = -ENOMEM;
+
+    for (size_t spare = 64; count == -ENOMEM && spare < NO_GROUP; spare *= 4)
+        count = read_table(table, spare);
+    return count == -EPERM ? -ENOENT : count; /* a sandbox */
+}
+
+/* The kernel's own pid, 0, would mean the caller or its group to getsid(2) and kill(2). */
+int sidos_list_pids(int **pids)
+{
+    struct kinfo_proc *table;
+    int size = read_whole_table(&table), count = 0;
+
+    *pids = NULL;
+    if (size < 0)
+        return size;
+    *pids = malloc(((size_t)size + 1) * sizeof **pids);
+    for (int i = 0; *pids && i < size; i++)
+        if (table[i].kp_proc.p_pid > 0)
+            (*pids)[count++] = table[i].kp_proc.p_pid;
+    free(table);
+    return *pids ? count : -ENOMEM;
+}
+
+/* getsid(2) finds no zombie. Whoever is left of its group is in the same session, unless it leaves the group for one of
+   its own meanwhile. 0: nobody is left, and then nobody can tell. */
+static int session_of(int pid, int pgid)
+{
+    int members[64], count, sid = pid > 0 ? getsid(pid) : 0;
+
+    if (sid >= 0 || pgid <= 0)
+        return sid < 0 ? 0 : sid;
+    count = proc_listpgrppids(pgid, members, sizeof members);
+    for (int i = 0; i < count; i++) {
+        sid = getsid(members[i]);
+        if (sid >= 0 && getpgid(members[i]) == pgid)
+            return sid;
+    }
+    return 0;
+}
+
+/* The letters of ps(1), the busiest first: a process has that of its busiest thread. */
+static const char letters[] = "RUSTH?";
+
+static int rank_of(int run_state)
+{
+    switch (run_state) {
+    case TH_STATE_RUNNING:
+        return 0;
+    case TH_STATE_UNINTERRUPTIBLE:
+        return 1;
+    case TH_STATE_WAITING:
+        return 2;
+    case TH_STATE_STOPPED:
+        return 3;
+    case TH_STATE_HALTED:
+        return 4;
+    default:
+        return 5;
+    }
+}
+
+/* '?' for another user's process, unless we are root. A few dozen threads tell enough. */
+static int state_of_threads(int pid)
+{
+    uint64_t threads[64];
+    int size = proc_pidinfo(pid, PROC_PIDLISTTHREADS, 0, threads, sizeof threads), best = 5;
+
+    for (int i = 0; i < size / (int)sizeof *threads && best > 0; i++) {
+        struct proc_threadinfo thread;
+        if (proc_pidinfo(pid, PROC_PIDTHREADINFO, threads[i], &thread, sizeof thread) != sizeof thread)
+            continue;
+        if (rank_of(thread.pth_run_state) < best)
+            best = rank_of(thread.pth_run_state);
+    }
+    return letters[best];
+}
+
+/* To the BSD half of the kernel, whatever lives and is not stopped is running; Mach's threads know better. */
+static int state_of(const struct extern_proc *proc)
+{
+    if (proc->p_stat == SZOMB)
+        return 'Z';
+    return proc->p_stat == SSTOP ? 'T' : state_of_threads(proc->p_pid);
+}
+
+static void fill(struct sid_process *process, const struct kinfo_proc *record)
+{
+    const struct extern_proc *proc = &record->kp_proc;
+    const struct eproc *more = &record->kp_eproc;
+    int has_terminal = more->e_tdev != NODEV;
+
+    process->pgid = more->e_pgid;
+    process->sid = session_of(proc->p_pid, more->e_pgid);
+    process->ppid = more->e_ppid;
+    process->state = state_of(proc);
+    process->lives = proc->p_stat != SZOMB;
+    process->is_kernels = (proc->p_flag & P_SYSTEM) != 0;
+    process->tpgid = has_terminal && more->e_tpgid < NO_GROUP ? more->e_tpgid : -1;
+    process->user = more->e_ucred.cr_uid;
+    process->tty = has_terminal ? (uint32_t)more->e_tdev : 0;
+    process->start = (uint64_t)proc->p_starttime.tv_sec * 1000000000 + (uint64_t)proc->p_starttime.tv_usec * 1000;
+    strlcpy(process->command, proc->p_comm, sizeof process->command);
+}
+
+/* proc_pidinfo(PROC_PIDTBSDINFO) would do for our own user's processes only. */
+int sidos_describe(struct sid_process *process)
+{
+    int name[] = {CTL_KERN, KERN_PROC, KERN_PROC_PID, process->pid};
+    struct kinfo_proc record;
+    size_t size = sizeof record;
+
+    if (sysctl(name, 4, &record, &size, NULL, 0) < 0)
+        return errno == EPERM ? -EACCES : -errno;
+    if (size < sizeof record) /* no error: there is none */
+        return 0;
+    fill(process, &record);
+    return 1;
+}
+
+/* The arguments in the area that the kernel gives: their number, the program's path, padded to the size of a pointer,
+   then they, of which the first may be as empty as the padding is, and the environment. How many bytes. */
+static size_t find_arguments(const char *area, size_t size, const char **arguments)
+{
+    size_t at = sizeof(int), first;
+    int count;
+
+    *arguments = area;
+    if (size <= at)
+        return 0;
+    memcpy(&count, area, sizeof count);
+    first = at += (strnlen(area + at, size - at) / 8 + 1) * 8;
+    if (first >= size)
+        return 0;
+    *arguments = area + first;
+    for (; count > 0 && at < size; count--)
+        at += strnlen(area + at, size - at) + 1;
+    return (at < size ? at : size) - first; /* the process may have scribbled over its last NUL */
+}
+
+static void add_arguments(struct sid_process *process, struct sid_text *text, const char *arguments, size_t size)
+{
+    process->arguments = text->used;
+    text->used += size;
+    if (size == 0 || text->used > text->room)
+        return;
+    memcpy(text->bytes + process->arguments, arguments, size);
+    process->size = (int)size;
+}
+
+/* EINVAL for another user's process. Of what does not fit the kernel gives the end, not the beginning; and it takes no
+   more room than this. */
+static void read_arguments(struct sid_process *process, struct sid_text *text)
+{
+    int name[] = {CTL_KERN, KERN_PROCARGS2, process->pid};
+    size_t size = ARG_MAX;
+    char *area = malloc(size);
+    const char *arguments;
+
+    if (area && sysctl(name, 3, area, &size, NULL, 0) == 0 && size < ARG_MAX) {
+        size = find_arguments(area, size, &arguments);
+        add_arguments(process, text, arguments, size);
+    }
+    free(area);
+}
+
+int sidos_describe_fully(struct sid_process *process, struct sid_text *text)
+{
+    int result = sidos_describe(process);
+
+    if (result > 0 && process->lives && !process->is_kernels)
+        read_arguments(process, text);
+    return result;
+}
+
+int sidos_terminal_path(uint64_t device, char *path, int room)
+{
+    char name[NAME_MAX + 1];
+
+    if (device == 0 || !devname_r((dev_t)device, S_IFCHR, name, sizeof name))
+        return 0;
+    return snprintf(path, (size_t)room, "/dev/%s", name);
+}
+
+/* The kernel notes the time of day when a process starts, and never changes it. */
+int64_t sidos_now(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
