@@ -37,7 +37,7 @@ format: $(VENV)/lint
 	$(BIN)/ruff format .
 	$(BIN)/clang-format -i $(C_FILES) $(H_FILES) benchmarks/*.c tests/native/*.c
 
-bench: $(VENV)/installed
+bench: $(VENV)/bench
 	$(BIN)/python benchmarks/bench.py $(BENCH)
 
 clean:
@@ -76,6 +76,10 @@ $(VENV)/installed: $(VENV)/made $(PACKAGE_FILES)
 
 $(VENV)/test: $(VENV)/installed pyproject.toml
 	@$(PIP) install --group test
+	@touch $@
+
+$(VENV)/bench: $(VENV)/installed pyproject.toml
+	@$(PIP) install --group bench
 	@touch $@
 
 $(VENV)/lint: $(VENV)/made pyproject.toml
