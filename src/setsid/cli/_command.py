@@ -48,9 +48,7 @@ def parse(
     return said, [os.fsdecode(operand) for operand in operands]
 
 
-def _read(
-    waiting: list[bytes], options: Mapping[str, str], operands: list[bytes] | None
-) -> Iterator[tuple[str, str]]:
+def _read(waiting: list[bytes], options: Mapping[str, str], operands: list[bytes] | None) -> Iterator[tuple[str, str]]:
     """Take the options off the end of `waiting`, one after the other, and the operands before them to `operands`."""
     while waiting:
         word = waiting[-1]

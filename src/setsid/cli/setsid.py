@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 # The built-in half of `signal`, which takes long to import.
-import _signal
+import _signal  # type: ignore[import-not-found]
 import errno
 import os
 import sys
@@ -73,12 +73,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return usage_error(COMMAND, error, FAILED)
     try:
         return _run(argv, options)
-    except _Failure as failure:
+    except _FailedError as failure:
         complain(COMMAND, failure.message)
         return failure.status
 
 
-class _Failure(Exception):
+class _FailedError(Exception):
     """The program does not run. What to say, and what to exit with."""
 
     def __init__(self, status: int, message: str) -> None:
@@ -103,8 +103,8 @@ def _run(argv: list[str], options: set[str]) -> int:
         else:
             setup.apply()
     except SystemCallError as error:
-        raise _Failure(FAILED, _step(error, steals)) from None
-    _execute(argv)
+        raise _FailedError(FAILED, _step(error, steals)) from None
+    return _execute(argv)
 
 
 def _check_terminal() -> None:
@@ -151,7 +151,7 @@ def _step(error: SystemCallError, steals: bool) -> str:
 
 
 def _execute(argv: list[str]) -> NoReturn:
-    """Execute the program in this process, as execvp(3) does. Raises _Failure."""
+    """Execute the program in this process, as execvp(3) does. Raises _FailedError."""
     number, index = errno.ENOENT, 0
     for place, path in enumerate(_candidates(argv[0])):
         tried = _execute_file(path, argv)
@@ -161,7 +161,7 @@ def _execute(argv: list[str]) -> NoReturn:
             break
     hint = _hint(number, index, argv)
     text = f"failed to execute {argv[0]}: {os.strerror(number)}" + (f": {hint}" if hint else "")
-    raise _Failure(NOT_FOUND if number == errno.ENOENT else NOT_EXECUTABLE, text)
+    raise _FailedError(NOT_FOUND if number == errno.ENOENT else NOT_EXECUTABLE, text)
 
 
 def _candidates(program: str) -> list[str]:
@@ -226,7 +226,7 @@ def _in_child(argv: list[str], setup: ChildSetup, *, waits: bool) -> int:
         status, _, message = told.partition(b" ")
         process.wait()
         process.close()
-        raise _Failure(int(status), os.fsdecode(message))
+        raise _FailedError(int(status), os.fsdecode(message))
     if waits:
         return _wait(process, passed_on)
     process.close()
@@ -239,7 +239,7 @@ def _child(argv: list[str], writer: int, mask: set[int], ignores_children: bool)
             _signal.signal(_signal.SIGCHLD, _signal.SIG_IGN)
         _signal.pthread_sigmask(_signal.SIG_SETMASK, mask)
         _execute(argv)
-    except _Failure as failure:
+    except _FailedError as failure:
         # Not to standard error: if that is closed, its number may be the pipe's.
         os.write(writer, b"%d %s" % (failure.status, os.fsencode(failure.message)))
     finally:
