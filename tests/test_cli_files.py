@@ -112,37 +112,46 @@ def test_bash_completes_the_program_of_pysetsid(need: Callable[..., str], tmp_pa
 
 # -- zsh
 
-# A zsh on a pseudo-terminal of its own, which completes what it is given and shows all that it finds.
+# What an interactive zsh does first. It says when it takes keys, and after a completion what that has found.
+ZSHRC = r"""
+PS1= PS2= RPS1=
+fpath=($COMPLETIONS $fpath)
+autoload -Uz compinit
+compinit -u -D
+bindkey '^I' complete-word
+typeset -a found
+compadd() { local -a matches; builtin compadd -O matches "$@"; found+=("${matches[@]}"); builtin compadd "$@"; }
+tell() { print -r -- "<BEGIN>"; print -rl -- "${found[@]}"; print -r -- "<END>"; exit; }
+comppostfuncs=(tell)
+zle-line-init() { print -r -- "<READY>"; }
+zle -N zle-line-init
+"""
+# Such a zsh on a pseudo-terminal, in which a line is completed.
 IN_ZSH = r"""
 zmodload zsh/zpty
-zpty shell 'zsh -f -i'
-zpty -w shell 'PS1= PS2= RPS1=; stty -echo; unsetopt prompt_cr prompt_sp zle'
-zpty -w shell "fpath=(${(q)1} \$fpath); autoload -Uz compinit; compinit -u -D; setopt zle"
-zpty -w shell 'comppostfuncs=(tell); LISTMAX=0
-tell() { print -r -- "<BEGIN>"; print -rl -- "${told[@]}"; print -r -- "<END>"; exit; }
-compadd() { local -a found; builtin compadd -O found "$@"; told+=("${found[@]}"); builtin compadd "$@"; }
-typeset -a told; print READY; bindkey "^I" complete-word'
-zpty -r shell text '*READY*READY*'
-zpty -w -n shell "$2"$'\t'
+zpty shell zsh -i
+zpty -r shell text '*<READY>*'
+zpty -w -n shell "$1"$'\t'
 zpty -r shell text '*<END>*'
 print -r -- "${${text#*<BEGIN>}%<END>*}"
 """
 
 
-def in_zsh(need: Callable[..., str], line: str, **env: str) -> set[str]:
-    command = [need("zsh"), "-f", "-c", IN_ZSH, "zsh", str(ROOT / "completions/zsh"), line]
-    text = output(*command, env={**os.environ, "TERM": "dumb", **env}, timeout=60)
+def in_zsh(need: Callable[..., str], directory: Path, line: str, **env: str) -> set[str]:
+    (directory / ".zshrc").write_text(ZSHRC)
+    own = {"TERM": "dumb", "ZDOTDIR": str(directory), "COMPLETIONS": str(ROOT / "completions/zsh")}
+    text = output(need("zsh"), "-f", "-c", IN_ZSH, "zsh", line, env={**os.environ, **own, **env}, timeout=60)
     return set(text.replace("\r", "").split())
 
 
 @each_command
-def test_zsh_completes_the_options(name: str, need: Callable[..., str]) -> None:
-    assert in_zsh(need, f"{name} -") == options(name)
+def test_zsh_completes_the_options(name: str, need: Callable[..., str], tmp_path: Path) -> None:
+    assert in_zsh(need, tmp_path, f"{name} -") == options(name)
 
 
 def test_zsh_completes_the_program_of_pysetsid(need: Callable[..., str], tmp_path: Path) -> None:
     (tmp_path / "program-of-ours").touch(0o755)
     path = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
     for words in "", "-c", "--fork -w", "--", "-cf --":
-        assert in_zsh(need, f"pysetsid {words} program-of-", **path) == {"program-of-ours"}
-    assert "--directory" in in_zsh(need, "pysetsid -c make --d")
+        assert in_zsh(need, tmp_path, f"pysetsid {words} program-of-", **path) == {"program-of-ours"}
+    assert "--directory" in in_zsh(need, tmp_path, "pysetsid -c make --d")
