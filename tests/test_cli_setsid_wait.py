@@ -178,6 +178,14 @@ def prepare():
         os._exit(7)
     os.write(told.writer, b"%d\\n" % pid)
 
+# setsid(1) fails then.
+command = Running([SETSID, "-fw", sys.argv[1]], prepare=prepare)
+told.line()
+command.result.line()
+command.echo()
+os.write(release.writer, b"x")
+assert command.ended() == 1
+command.open_gate()
 command = Running([PYSETSID, "-fw", sys.argv[1]], prepare=prepare)
 other = int(told.line())
 program = int(command.result.line())

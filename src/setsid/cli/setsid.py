@@ -36,9 +36,9 @@ Options:
 
 What setsid(1) does otherwise:
  - its --ctty takes a terminal from another session without being asked to
- - with --wait, a program killed by signal n gives n, here 128+n; signals sent
-   to pysetsid meanwhile are passed on to the program, and no other child's end
-   is taken for the program's
+ - with --wait, it exits with n if signal n ends the program, here with 128+n;
+   it fails if another child of its process ends first; signals end it alone,
+   where pysetsid passes them on to the program
  - without --wait it exits with 0 before it knows, where pysetsid exits with
    126 or 127 if the program can't be executed, with 1 if another step fails
 
