@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 C_FILES := $(wildcard csrc/*.c csrc/*/*.c)
 H_FILES := $(wildcard csrc/*.h csrc/*/*.h)
-PACKAGE_FILES := pyproject.toml setup.py csrc/ffibuild.py $(C_FILES) $(H_FILES) $(wildcard src/setsid/*)
+PACKAGE_FILES := pyproject.toml setup.py csrc/ffibuild.py $(C_FILES) $(H_FILES) $(wildcard src/setsid/* src/setsid/*/*.py man/* completions/*/*)
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 CC ?= cc
 
