@@ -25,6 +25,7 @@ PORTABLE_FILES = [
     "signal.c",
     "procs.c",
     "members.c",
+    "pty.c",
     "child/run.c",
     "child/session.c",
     "child/fds.c",

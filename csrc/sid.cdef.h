@@ -70,7 +70,9 @@ enum sid_call {
     SID_CALL_PTHREAD_CREATE,
     SID_CALL_PIDFD_OPEN,
     SID_CALL_SET_ROBUST_LIST,
-    SID_CALL_FSTATFS
+    SID_CALL_FSTATFS,
+    SID_CALL_POSIX_OPENPT,
+    SID_CALL_UNLOCKPT
 };
 
 /* Special values of sid_plan.process_group; any other is a group to join or, with 0, to lead. */
@@ -210,6 +212,24 @@ int sid_is_terminal(int fd);
 /* The bits of the signals that Python ignores at its start: SIGPIPE and SIGXFSZ. signal(7) */
 uint64_t sid_python_ignored_signals(void);
 
+/* pty.c: pseudo-terminals, and what a terminal is set to. */
+
+/* Puts the manager and the terminal side of a new pseudo-terminal into `ends`, close-on-exec, and nobody's controlling
+   terminal; 0, or -errno of `call`, an enum sid_call. posix_openpt(3), ioctl_tty(2), TIOCGPTPEER */
+int sid_open_pty(int *ends, int *call);
+/* Puts the terminal side of `manager` into `terminal`, likewise; 0, or -errno. */
+int sid_open_terminal(int manager, int *terminal);
+/* Fills `name` with the path of a manager's terminal; 0. ptsname(3) */
+int sid_pty_name(int manager, char *name, int room);
+/* How many rows and columns the terminal `fd` (either side) has; 0. ioctl_tty(2), TIOCGWINSZ */
+int sid_get_size(int fd, int *rows, int *columns);
+/* Sets them: the foreground group gets SIGWINCH if they have changed; 0. ioctl_tty(2), TIOCSWINSZ */
+int sid_set_size(int fd, int rows, int columns);
+/* Fills `modes` with the terminal's struct termios; its size. tcgetattr(3) */
+int sid_get_modes(int fd, char *modes, int room);
+/* Sets the terminal to what sid_get_modes has told, with SIGTTOU blocked; 0. tcsetattr(3) */
+int sid_set_modes(int fd, const char *modes);
+
 /* procs.c: the processes that there are. */
 
 enum sid_scope { SID_SCOPE_SESSION, SID_SCOPE_GROUP, SID_SCOPE_ALL };
@@ -339,6 +359,9 @@ int sid_wait(struct sid_child *child, int64_t timeout, int reap);
 int sid_reap(struct sid_child *child);
 /* Sleeps until the child stops, continues or ends; an enum sid_change, or an error as in sid_wait. waitid(2) */
 int sid_wait_change(struct sid_child *child, int64_t timeout);
+/* Sleeps until a child of this process that is in group `pgid` has stopped or ended, without taking that; its pid,
+   -EINTR, or -ECHILD when none is in there. waitid(2), P_PGID */
+int sid_wait_group(int pgid);
 /* Sends a signal to the child, never to a process that got its pid later; 0. pidfd_send_signal(2) */
 int sid_signal_child(struct sid_child *child, int signal);
 /* Bit 0: the end is known, and what tells of it may be read; bit 1: likewise the usage. */

@@ -60,6 +60,9 @@ struct sidos_ended {
     int64_t usage[16];
 };
 int sidos_wait(int pid, int pidfd, int options, struct sidos_ended *ended);
+/* Opens the terminal side of a pseudo-terminal, close-on-exec, and not to become the caller's controlling terminal. */
+int sidos_open_terminal(int manager);
+
 /* The pids of all processes that there are, in an array for the caller to free; how many, -ENOENT if nobody can tell,
    or another -errno. */
 int sidos_list_pids(int **pids);

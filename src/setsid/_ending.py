@@ -153,6 +153,15 @@ def ending_session(sid: int, since: int, spared: int, grace: float, signal: int)
     return members.report(survived)
 
 
+def ending_group(pgid: int, is_taken: Callable[[], bool], grace: float, signal: int) -> Steps[EndReport]:
+    """The steps that end process group `pgid`, as long as it `is_taken` that number by who has made it."""
+    members = _GroupsMembers(pgid, is_taken)
+    survived = yield from members.end(signal, grace)
+    if members.failure:
+        raise members.failure
+    return members.report(survived)
+
+
 def wait_for_all(fds: set[int], seconds: float) -> None:
     """Sleep until all of `fds` are readable, or the time is over."""
     deadline = time.monotonic() + seconds
@@ -459,3 +468,14 @@ class _SessionsMembers(Members):
         if lib.sid_process(self._number, leader) == 1:
             return bool(leader.start <= self._since)
         return since_last_look < _TURN_OF_PIDS or not self._known.isdisjoint(living)
+
+
+class _GroupsMembers(Members):
+    """Those of a process group whose number its maker keeps taken, by an unreaped child."""
+
+    def __init__(self, pgid: int, is_taken: Callable[[], bool]) -> None:
+        super().__init__(lib.SID_SCOPE_GROUP, pgid)
+        self._is_taken = is_taken
+
+    def _are_the_same(self, living: Iterable[int]) -> bool:
+        return self._is_taken() or not self._known.isdisjoint(living)

@@ -50,6 +50,8 @@ CALLS = (
     "pidfd_open",
     "set_robust_list",
     "fstatfs",
+    "posix_openpt",
+    "unlockpt",
 )
 
 # By (SystemCallError or a subclass, built-in class).
