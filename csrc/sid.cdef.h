@@ -71,8 +71,11 @@ enum sid_call {
     SID_CALL_PIDFD_OPEN,
     SID_CALL_SET_ROBUST_LIST,
     SID_CALL_FSTATFS,
-    SID_CALL_POSIX_OPENPT,
-    SID_CALL_UNLOCKPT
+    SID_CALL_TIOCSPTLCK,
+    SID_CALL_TIOCGPTPEER,
+    SID_CALL_TIOCSWINSZ,
+    SID_CALL_TCGETATTR,
+    SID_CALL_TCSETATTR
 };
 
 /* Special values of sid_plan.process_group; any other is a group to join or, with 0, to lead. */
@@ -212,23 +215,49 @@ int sid_is_terminal(int fd);
 /* The bits of the signals that Python ignores at its start: SIGPIPE and SIGXFSZ. signal(7) */
 uint64_t sid_python_ignored_signals(void);
 
-/* pty.c: pseudo-terminals, and what a terminal is set to. */
+/* pty.c: pseudo-terminals. */
 
-/* Puts the manager and the terminal side of a new pseudo-terminal into `ends`, close-on-exec, and nobody's controlling
-   terminal; 0, or -errno of `call`, an enum sid_call. posix_openpt(3), ioctl_tty(2), TIOCGPTPEER */
-int sid_open_pty(int *ends, int *call);
-/* Puts the terminal side of `manager` into `terminal`, likewise; 0, or -errno. */
-int sid_open_terminal(int manager, int *terminal);
-/* Fills `name` with the path of a manager's terminal; 0. ptsname(3) */
-int sid_pty_name(int manager, char *name, int room);
+/* The numbers of its two sides, -1 once closed, and what shows that a number is of it still. */
+struct sid_pty {
+    int manager;
+    int terminal;
+    int number;      /* /dev/pts/N, where its devpts is mounted there */
+    uint64_t device; /* of the terminal's file */
+    uint64_t inode;
+};
+
+/* Opens a new pseudo-terminal of this size, close-on-exec, and nobody's controlling terminal; 0, or -errno of `call`,
+   an enum sid_call. ptmx(4), ioctl_tty(2), TIOCGPTPEER */
+int sid_open_pty(struct sid_pty *pty, int rows, int columns, int *call);
+/* Opens the terminal side likewise if it is closed; 0, or -errno of `call`. */
+int sid_reopen_terminal(struct sid_pty *pty, int *call);
+/* Makes the manager side the caller's; its file descriptor, or -EBADF when the number is another file's by now. */
+int sid_take_manager(struct sid_pty *pty);
+/* Close a side unless its number is another file's by now; nothing the second time. */
+void sid_close_manager(struct sid_pty *pty);
+void sid_close_terminal(struct sid_pty *pty);
 /* How many rows and columns the terminal `fd` (either side) has; 0. ioctl_tty(2), TIOCGWINSZ */
 int sid_get_size(int fd, int *rows, int *columns);
 /* Sets them: the foreground group gets SIGWINCH if they have changed; 0. ioctl_tty(2), TIOCSWINSZ */
 int sid_set_size(int fd, int rows, int columns);
-/* Fills `modes` with the terminal's struct termios; its size. tcgetattr(3) */
-int sid_get_modes(int fd, char *modes, int room);
-/* Sets the terminal to what sid_get_modes has told, with SIGTTOU blocked; 0. tcsetattr(3) */
-int sid_set_modes(int fd, const char *modes);
+
+/* foreground.c: a terminal lent to a process group. */
+
+struct sid_loan {
+    int fd;          /* a copy of the terminal's, close-on-exec; -1: nothing is lent */
+    int failed;      /* that copy when the terminal could not be taken back, until that is tried again; else -1 */
+    int call;        /* an enum sid_call: what has failed */
+    int lender;      /* the process that has lent it: no child that it forks takes it back */
+    int previous;    /* the group that had it */
+    char modes[128]; /* and the terminal's struct termios then */
+};
+
+/* Makes `pgid` the foreground group of `tty`, the caller's controlling terminal, without being stopped by SIGTTOU; 0,
+   or -errno of `loan->call`. tcsetpgrp(3) */
+int sid_lend(struct sid_loan *loan, int tty, int pgid);
+/* Sets the modes as they were, and the foreground group, or the caller's own if that is gone; 0, also when nothing is
+   lent, or -errno of `loan->call`. tcsetpgrp(3), tcsetattr(3) */
+int sid_take_back(struct sid_loan *loan);
 
 /* procs.c: the processes that there are. */
 
