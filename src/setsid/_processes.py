@@ -150,6 +150,11 @@ def describe(rows: Rows, text: bytes) -> list[ProcessInfo]:
     return found
 
 
+def all_processes() -> list[ProcessInfo]:
+    """All processes that can be seen, kernel threads and zombies too, by their pids. Raises as `look` does."""
+    return describe(*look_fully(lib.SID_SCOPE_ALL))
+
+
 def terminal_path(device: int) -> str | None:
     """The path of a terminal by its device's number; None where the system has no name for it."""
     path = ffi.new("char[]", 256)
