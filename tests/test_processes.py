@@ -330,7 +330,7 @@ assert len(starts) == 1
 real, times = time.time, []
 def late():
     told = real()
-    if len(times) < 2:
+    if len(times) in (0, 2):
         begun = time.monotonic()
         while time.monotonic() < begun + 0.6:
             pass
@@ -441,7 +441,7 @@ until(lambda: info(pid).state == "S")
 found = info(pid)
 assert (found.pid, found.ppid, found.pgid, found.sid) == (pid, sid.pid, pid, sid.pid)
 assert (found.comm, found.args) == ("headless", ("headless", "a b", ""))
-assert pids(Session(sid.pid).processes()) == [sid.pid, pid]
+assert pids(Session(sid.pid).processes()) == sorted([sid.pid, pid])
 assert Session(sid.pid).orphaned_groups() == {sid.pid}  # the kernel counts it as living too
 os.kill(pid, signal.SIGSTOP)
 until(lambda: info(pid).state == "T")
