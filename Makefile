@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 C_FILES := $(wildcard csrc/*.c csrc/*/*.c)
 H_FILES := $(wildcard csrc/*.h csrc/*/*.h)
-PACKAGE_FILES := pyproject.toml setup.py csrc/ffibuild.py $(C_FILES) $(H_FILES) $(wildcard src/setsid/*)
+PACKAGE_FILES := pyproject.toml setup.py csrc/ffibuild.py $(C_FILES) $(H_FILES) $(wildcard src/setsid/* src/setsid/*/*.py man/* completions/*/*)
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 CC ?= cc
 
@@ -37,7 +37,7 @@ format: $(VENV)/lint
 	$(BIN)/ruff format .
 	$(BIN)/clang-format -i $(C_FILES) $(H_FILES) benchmarks/*.c tests/native/*.c
 
-bench: $(VENV)/installed
+bench: $(VENV)/bench
 	$(BIN)/python benchmarks/bench.py $(BENCH)
 
 clean:
@@ -76,6 +76,10 @@ $(VENV)/installed: $(VENV)/made $(PACKAGE_FILES)
 
 $(VENV)/test: $(VENV)/installed pyproject.toml
 	@$(PIP) install --group test
+	@touch $@
+
+$(VENV)/bench: $(VENV)/installed pyproject.toml
+	@$(PIP) install --group bench
 	@touch $@
 
 $(VENV)/lint: $(VENV)/made pyproject.toml

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import forks
 import programs
 from cases_popen import asyncio_children, popen_with_plan
+from cases_sessions import looking_at_sessions
 from measure import interleaved
 from parents import PRELUDE, Parent
 from rows import Row, at_least, at_most
@@ -260,4 +261,5 @@ CASES = {
     "apply": apply_against_python,
     "fork": fork_against_python,
     "asyncio": asyncio_children,
+    "sessions": looking_at_sessions,
 }

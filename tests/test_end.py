@@ -19,6 +19,7 @@ import resource, select
 
 SOURCE = '''
 import os, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_DFL)  # Python's handler only notes it, and read may begin just then
 def live(kind, ready):
     if "g" in kind: os.setpgid(0, 0)
     if "d" in kind: signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -631,7 +632,7 @@ class Lib:
 setsid._ending.lib = setsid._processes.lib = Lib()
 with nothing_left():
     reader, writer = os.pipe()
-    process = setsid.spawn(["sh", "-c", "trap '' TERM; echo; sleep 60 & sleep 60"], stdout=writer)
+    process = setsid.spawn(["sh", "-c", "trap '' TERM; sleep 60 & echo; sleep 60"], stdout=writer)
     os.close(writer)
     assert os.read(reader, 1) == b"\\n"
     try:

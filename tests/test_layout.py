@@ -20,7 +20,11 @@ from support import TESTS
 PACKAGE = str(Path(setsid.__file__).parent)
 SOURCES = TESTS.parent / "src" / "setsid"
 CSRC = TESTS.parent / "csrc"
-MODULES = {path.stem: ast.parse(path.read_text(), path.name) for path in SOURCES.glob("*.py")}
+# By their names in the package: "_spawn", "cli.setsid", and "cli" for the __init__ of that.
+MODULES = {
+    ".".join(path.relative_to(SOURCES).with_suffix("").parts).removesuffix(".__init__"): ast.parse(path.read_text())
+    for path in SOURCES.rglob("*.py")
+}
 
 # When a module is imported, it imports others of lower ranks only. An import inside a function may point anywhere.
 RANKS = {
@@ -54,7 +58,13 @@ RANKS = {
     "_run": 8,
     "aio": 9,
     "__init__": 10,
+    "cli": 11,
+    "cli._command": 12,
+    "cli.setsid": 13,
+    "__main__": 14,
 }
+# What only a command imports.
+COMMANDS = {name for name in RANKS if name.split(".")[0] in ("cli", "__main__")}
 # Imported inside functions, on first use; _types by type checkers alone.
 LAZY = {
     *("_enums", "_procfs", "_hints", "_child_hints", "_exec_hints", "_types", "_session", "_processes", "_ending"),
@@ -118,16 +128,26 @@ def run_at_import(statements: list[ast.stmt]) -> Iterator[ast.AST]:
                 waiting += ast.iter_child_nodes(node)
 
 
-def imported(nodes: Iterator[ast.AST]) -> set[str]:
-    """The modules of the package that the import statements among `nodes` name."""
+def imported(nodes: Iterator[ast.AST], module: str = "") -> set[str]:
+    """The modules of the package that the import statements among `nodes`, of `module`, name."""
     names: set[str] = set()
     for node in nodes:
-        if isinstance(node, ast.ImportFrom) and (node.level == 1 or (node.module or "").split(".")[0] == "setsid"):
-            module = (node.module or "").removeprefix("setsid").removeprefix(".")
-            names |= {module} if module else {alias.name for alias in node.names}
+        if isinstance(node, ast.ImportFrom) and (node.level or (node.module or "").split(".")[0] == "setsid"):
+            # Two dots lead from cli/ to the package.
+            words = (
+                [*module.split(".")[: -node.level], node.module] if node.level else (node.module or "").split(".")[1:]
+            )
+            source = ".".join(filter(None, words))
+            names |= {source} if source and (node.module or "setsid") != "setsid" else members(source, node.names)
         elif isinstance(node, ast.Import):
             names |= {alias.name.split(".")[1] for alias in node.names if alias.name.startswith("setsid.")}
     return names
+
+
+def members(package: str, aliases: list[ast.alias]) -> set[str]:
+    """The modules that `from . import ...` names; the package itself, where what it names is none."""
+    names = {f"{package}.{alias.name}".removeprefix(".") for alias in aliases}
+    return {name if name in RANKS else package or "__init__" for name in names}
 
 
 def is_import_of_types(node: ast.AST) -> bool:
@@ -141,7 +161,7 @@ def test_every_module_has_a_rank() -> None:
 
 @pytest.mark.parametrize("name", sorted(MODULES))
 def test_imports_run_one_way(name: str) -> None:
-    back = {other for other in imported(run_at_import(MODULES[name].body)) if RANKS[other] >= RANKS[name]}
+    back = {other for other in imported(run_at_import(MODULES[name].body), name) if RANKS[other] >= RANKS[name]}
     assert back == set()
 
 
@@ -164,12 +184,21 @@ class Lazy:
 """
     assert imported(run_at_import(ast.parse(source).body)) == {"_calls", "_errors", "_hints", "_native", "_setup"}
     assert "_session" in imported(ast.walk(ast.parse(source)))
+    source = """
+from .. import ChildSetup, aio
+from .._process import Process
+from . import _command
+from ._command import parse
+from setsid import spawn
+"""
+    found = imported(run_at_import(ast.parse(source).body), "cli.setsid")
+    assert found == {"__init__", "aio", "_process", "cli._command"}
 
 
 def test_only_the_modules_that_may_speak_to_c_do() -> None:
     # The types of _native may be named anywhere, in a TYPE_CHECKING block.
     nodes = {name: [node for node in ast.walk(tree) if not is_import_of_types(node)] for name, tree in MODULES.items()}
-    assert {name for name in nodes if "_native" in imported(iter(nodes[name]))} == NATIVE
+    assert {name for name in nodes if "_native" in imported(iter(nodes[name]), name)} == NATIVE
 
 
 # -- what an import costs
@@ -195,7 +224,7 @@ print(json.dumps(sorted(after - before)))
 """)
     assert isinstance(loaded, list)
     own = {name.removeprefix("setsid.") for name in loaded if name.startswith("setsid.")}
-    assert own == set(RANKS) - LAZY - {"__init__"} | {"_native.lib"}
+    assert own == set(RANKS) - LAZY - COMMANDS - {"__init__"} | {"_native.lib"}
     assert {name for name in loaded if not name.startswith("setsid")} <= {"__future__", "errno", "time"}
 
 

@@ -43,6 +43,9 @@ assert b"/dev/pts/" in said and b"%d" % shell.pid in said and shell.wait() == 0,
 os.close(manager)
 """
 
+# What one block's reader has besides.
+FIRST = {"setsid.sessions()": "led = setsid.spawn(['server']); sid = led.pid\n"}
+
 # A word of each block, and what must hold when it has run.
 HOLDS = {
     "preexec_fn=os.setsid": "assert process.returncode == 0",
@@ -77,6 +80,7 @@ process.close()
 """,
     "ProcessPoolExecutor": "assert results[0] != os.getsid(0) and len(results) == 20",
     "setsid.fork": "assert process.returncode == -signal.SIGTERM; process.close()",
+    "setsid.sessions()": "assert report.ended == (sid,) and led.wait() == -signal.SIGTERM; led.close()",
     "exec tests": """
 assert status == 3
 assert {process.state for process in setsid.Session(job.pid).processes()} <= {"Z"}
@@ -87,9 +91,10 @@ assert {process.state for process in setsid.Session(job.pid).processes()} <= {"Z
 @pytest.mark.parametrize("block", BLOCKS, ids=[block.split("\n", 1)[0][:40] for block in BLOCKS])
 def test_a_block_of_the_readme_does_what_it_says(block: str) -> None:
     (holds,) = [check for word, check in HOLDS.items() if word in block]
+    first = "".join(source for word, source in FIRST.items() if word in block)
     fresh(
         SETTING
         + "with nothing_left():\n"
-        + "".join(f"    {line}\n" for line in (block + holds).splitlines())
+        + "".join(f"    {line}\n" for line in (first + block + holds).splitlines())
         + "log.close(); listener.close(); asking.close()"
     )

@@ -8,10 +8,9 @@ import signal as signals
 import time
 from contextlib import suppress
 
-from ._errors import error
 from ._fields import known_signals
 from ._native import ffi, lib
-from ._processes import look
+from ._processes import look, no_list
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -339,7 +338,7 @@ class Members:
                 break
             room = 2 * count
         if count < 0:
-            self.failure = error(count, "opendir", filename="/proc")
+            self.failure = no_list(count)
         for row in rows[0 : max(count, 0)]:
             self._seen.add((row.pid, row.start))
             if row.result == -errno.EPERM:

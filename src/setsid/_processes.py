@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any, NamedTuple
 
+    from ._errors import SystemCallError
+
     class _Fields(NamedTuple):
         pid: int
         ppid: int
@@ -77,6 +79,13 @@ class Rows(list["Any"]):
         self.memory = memory
 
 
+def no_list(result: int) -> SystemCallError:
+    """The exception for -errno instead of a list of processes."""
+    if sys.platform == "linux":
+        return error(result, "opendir", filename="/proc")
+    return error(result, "sysctl")
+
+
 def look(scope: int, number: int = 0, text: Any = ffi.NULL) -> Rows:
     """The processes of an enum sid_scope, by their pids. Raises SystemCallError without a /proc of ours.
 
@@ -89,7 +98,7 @@ def look(scope: int, number: int = 0, text: Any = ffi.NULL) -> Rows:
             text.used = 0
         count = lib.sid_processes(scope, number, rows, room, text)
         if count < 0:
-            raise error(count, "opendir", filename="/proc")
+            raise no_list(count)
         if count <= room:
             return Rows(rows, count)
         room = 2 * count

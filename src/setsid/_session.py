@@ -8,7 +8,7 @@ import os
 from ._calls import as_int
 from ._errors import SystemCallError, error
 from ._native import ffi, lib
-from ._processes import boot_time, describe, look, look_fully, orphaned_groups
+from ._processes import boot_time, describe, look, look_fully, no_list, orphaned_groups
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -220,7 +220,7 @@ def sessions() -> list[Session]:
         sids = ffi.new("int[]", room)
         count = lib.sid_sessions(sids, room)
         if count < 0:
-            raise error(count, "opendir", filename="/proc")
+            raise no_list(count)
         if count <= room:
             break
         room = 2 * count

@@ -1,0 +1,1 @@
+"""The commands. Each is a module with a `main`; none is imported by `import setsid`."""
