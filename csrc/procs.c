@@ -9,13 +9,20 @@ int sidh_is_member(int scope, int id, int pid)
     return (scope == SID_SCOPE_SESSION ? getsid(pid) : getpgid(pid)) == id;
 }
 
-/* Who is hidden is there all the same, but -EMFILE tells nothing. */
+static int look_at(struct sid_process *process, struct sid_text *text)
+{
+    return text ? sidos_describe_fully(process, text) : sidos_describe(process);
+}
+
+/* Who is hidden is there all the same, but -EMFILE tells nothing. Asked twice, since a number that has become another's
+   during the first look seems hidden as well. */
 static int describe(int pid, struct sid_process *process, struct sid_text *text)
 {
     int result;
 
     *process = (struct sid_process){.pid = pid, .user = (unsigned)-1, .tpgid = -1};
-    result = text ? sidos_describe_fully(process, text) : sidos_describe(process);
+    if ((result = look_at(process, text)) == -EACCES)
+        result = look_at(process, text);
     if (result != -EACCES)
         return result;
     process->pgid = getpgid(pid);

@@ -8,7 +8,7 @@ import os
 from ._calls import as_int
 from ._errors import SystemCallError, error
 from ._native import ffi, lib
-from ._processes import describe, look, look_fully, no_list, orphaned_groups
+from ._processes import boot_time, describe, look, look_fully, no_list, orphaned_groups
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,15 +37,19 @@ class Session:
         sid: the number, which is the pid of the leader, or was when it lived.
     """
 
-    __slots__ = ("_since", "sid")
+    __slots__ = ("_sid", "_since")
 
     def __init__(self, sid: int) -> None:
         """`sid`: a session's number; ValueError if it can't be one."""
         sid = as_int(sid, "sid")
         if not 0 <= sid <= _MOST:
             raise ValueError(f"{sid} is no number of a session")
-        self.sid = sid
+        self._sid = sid
         self._since = lib.sid_now()
+
+    @property
+    def sid(self) -> int:
+        return self._sid
 
     # -- looking
 
@@ -166,12 +170,14 @@ class Session:
         """What was found from `now` on; SystemCallError if it is a stranger's."""
         since = self._since
         leader = next((row for row in rows if row.pid == self.sid), None)
+        if self.sid == 0:  # which is nobody's
+            return rows
         if leader and leader.start > since:
             self._refuse("has ended, and its number is another session's")
         if rows and not any(row.start <= since for row in rows):
             self._refuse("can't be told from a later one of that number: none of its processes was there before")
-        if rows and self.sid:
-            self._since = now
+        if rows:
+            self._since = max(self._since, now)
         return rows
 
     def _refuse(self, reason: str) -> NoReturn:
@@ -188,6 +194,16 @@ class Session:
 
     def __repr__(self) -> str:
         return f"Session({self.sid})"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _restored, (type(self), self.sid, self._since, boot_time())
+
+
+def _restored(kind: type[Session], sid: int, since: int, boot: float) -> Session:
+    """A pickled one. After a reboot all of that number are strangers."""
+    session = kind(sid)
+    session._since = since if abs(boot - boot_time()) < 10 else 0
+    return session
 
 
 Session.__module__ = "setsid"
