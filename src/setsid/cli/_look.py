@@ -57,7 +57,7 @@ class Seen:
 
 
 class System:
-    """All processes, and the sessions of all but kernel threads. Raises OSError without a /proc of this pid namespace."""
+    """All processes, and the sessions of all but kernel threads. Raises OSError without a /proc of ours."""
 
     def __init__(self) -> None:
         self.processes = all_processes()
