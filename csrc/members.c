@@ -37,6 +37,11 @@ int sid_close_all(int *fds, int count)
     return 0;
 }
 
+int sid_close_counted(int *fds)
+{
+    return sid_close_all(fds + 1, fds[0]);
+}
+
 static int has_no_pidfd(int result)
 {
     return result == -ENOSYS || result == -EMFILE || result == -ENFILE;
@@ -111,26 +116,42 @@ static int kill_member(int scope, int id, int pid, int *result)
     return lived;
 }
 
-int sid_kill_members(int scope, int id, int spared, struct sid_process *members, int room)
+static int kill_in_one_pass(int scope, int id, int spared, struct sid_process *members, int room,
+                            struct sidh_dead *dead)
 {
     int *pids, count = sidos_list_pids(&pids), found = 0;
 
     for (int i = 0; i < count; i++) {
         int result = 0;
-        if (pids[i] == spared || !sidh_is_member(scope, id, pids[i]) || !kill_member(scope, id, pids[i], &result))
+        if (pids[i] == spared || !sidh_may_be_member(scope, id, pids[i]))
             continue;
+        if (!kill_member(scope, id, pids[i], &result)) {
+            sidh_add_dead(dead, pids[i]);
+            continue;
+        }
         if (found < room)
             members[found] = (struct sid_process){.pid = pids[i], .result = result};
         found++;
     }
     if (count >= 0)
         free(pids);
+    return count < 0 ? count : found;
+}
+
+int sid_kill_members(int scope, int id, int spared, struct sid_process *members, int room)
+{
+    struct sidh_dead dead = {0}, before = {0};
+    int found;
+
+    do
+        found = kill_in_one_pass(scope, id, spared, members, room, &dead);
+    while (found == 0 && !sidh_nobody_lives(&dead, &before));
     for (int i = 0; i < found && i < room; i++) { /* now that no signal waits for it */
         int result = members[i].result;
         sid_process(members[i].pid, &members[i]);
         members[i].result = result;
     }
-    return count < 0 ? count : found;
+    return found;
 }
 
 int sid_group_lives(int pidfd)

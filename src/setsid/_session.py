@@ -14,7 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
-    from ._ending import EndReport
+    from ._ending import EndReport, Steps
     from ._processes import ProcessInfo, Rows
 
 SIGTERM = 15
@@ -111,10 +111,14 @@ class Session:
         results: dict[tuple[int, int], int] = {}
         # Until nobody is left who was there at the beginning, but whom the first look has missed.
         while new := [
-            row for row in self._members() if row.lives and row.start <= now and (row.pid, row.start) not in results
+            row
+            for row in self._members()
+            if row.lives and row.start <= now and row.pid != own and (row.pid, row.start) not in results
         ]:
-            for row in sorted(new, key=lambda row: (row.pid == own, row.pid != self.sid)):
+            for row in sorted(new, key=lambda row: row.pid != self.sid):
                 results[row.pid, row.start] = lib.sid_signal_member(_SESSION, self.sid, row.pid, signal, 0)
+        if own:
+            results[own, 0] = lib.sid_signal_member(_SESSION, self.sid, own, signal, 0)
         if 0 not in results.values():
             worst = min(results.values(), key=lambda result: result == -errno.ESRCH, default=-errno.ESRCH)
             if worst == -errno.ESRCH:
@@ -135,14 +139,20 @@ class Session:
         otherwise, for 0 and for one that holds process 1, for an unknown signal; SystemCallError: ESRCH when the number
         is another session's by now, ENOENT without a /proc of this pid namespace.
         """
-        from ._ending import EndReport, check, drive, ending_session
+        from ._ending import EndReport, drive, ending_session
+
+        own, since = 0, -1
+
+        def begin(grace: float, signal: int) -> Steps[EndReport]:
+            nonlocal own, since
+            if since < 0:
+                own = self._own_pid(include_self)
+                self._members()
+                since = self._since
+            return ending_session(self.sid, since, own, grace, signal)
 
         signal = as_int(signal, "signal")
-        check(grace, signal)
-        own = self._own_pid(include_self)
-        self._members()
-        sid, since = self.sid, self._since
-        report = drive(lambda grace, signal: ending_session(sid, since, own, grace, signal), grace, signal)
+        report = drive(begin, grace, signal)
         if own:
             os.kill(own, signal)
             report = EndReport(report.ended, tuple(sorted((*report.survived, own))), report.escaped)
