@@ -31,14 +31,16 @@ static int describe(int pid, struct sid_process *process, struct sid_text *text)
     return process->pgid >= 0 && process->sid >= 0;
 }
 
-int sid_process(int pid, struct sid_process *process)
+int sid_process(int pid, struct sid_process *process, struct sid_text *text)
 {
-    return describe(pid, process, NULL);
+    if (text && !sidos_proc_is_ours()) /* else whoever asks has seen to it */
+        return -ENOENT;
+    return describe(pid, process, text);
 }
 
 int sid_sessions(int *sids, int room)
 {
-    int *pids, count = sidos_list_pids(&pids), found = 0;
+    int *pids, count = sidos_list_pids(&pids, 1), found = 0;
 
     for (int i = 0; i < count; i++) {
         int sid = getsid(pids[i]);
@@ -92,7 +94,7 @@ int sidh_nobody_lives(struct sidh_dead *dead, struct sidh_dead *before)
 static int look(int scope, int id, struct sid_process *processes, int room, struct sid_text *text,
                 struct sidh_dead *dead, int *lives)
 {
-    int *pids, count = sidos_list_pids(&pids), found = 0, result = 0;
+    int *pids, count = sidos_list_pids(&pids, text != NULL), found = 0, result = 0;
 
     for (int i = 0; i < count && result >= 0; i++) {
         struct sid_process *process;

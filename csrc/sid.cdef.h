@@ -227,9 +227,9 @@ struct sid_process {
     unsigned user;    /* effective; all bits: not known */
     int result;       /* of the SIGKILL that sid_kill_members has sent: 0 or -errno */
     uint64_t tty;     /* the device of its controlling terminal; 0: none */
-    uint64_t start;   /* nanoseconds on the clock of sid_now: with the pid, it names one process for good */
+    int64_t start;    /* nanoseconds on the clock of sid_now: with the pid, it names one process for good */
     size_t arguments; /* where they begin in struct sid_text, */
-    int size;         /* and how many bytes they take, each with its NUL */
+    int size;         /* and how many bytes they take, each with its NUL; long ones are cut */
     char command[64];
 };
 
@@ -246,12 +246,13 @@ int64_t sid_now(void);
    there are, or -ENOENT without a /proc of our pid namespace. getsid(2) */
 int sid_sessions(int *sids, int room);
 /* Fills `processes` with up to `room` of those in session or group `id`, zombies too; how many there are. With `text`
-   (else NULL) their users and arguments are told too. One that starts or ends during the pass may be missed; but where
-   no living one is found, none lives: it is looked again until that is sure. getsid(2), getpgid(2), proc_pid_stat(5),
-   proc_pid_cmdline(5) */
+   (else NULL) their users and arguments are told too, and those are looked for that /proc leaves out. One that starts
+   or ends during the pass may be missed; but where no living one is found, none lives: it is looked again until that is
+   sure. getsid(2), getpgid(2), proc_pid_stat(5), proc_pid_cmdline(5) */
 int sid_processes(int scope, int id, struct sid_process *processes, int room, struct sid_text *text);
-/* Fills `process` with what is known of `pid`, but for its user and arguments; 1, 0 if there is none, or -errno. */
-int sid_process(int pid, struct sid_process *process);
+/* Fills `process` with what is known of `pid`, with `text` (else NULL) its user and arguments too; 1, 0 if there is
+   none, or -errno. */
+int sid_process(int pid, struct sid_process *process, struct sid_text *text);
 /* Fills `path` with the path of the terminal `device`, as long as it fits; its length, or 0 where it has none. */
 int sid_terminal_path(uint64_t device, char *path, int room);
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 from collections.abc import Callable
@@ -1096,4 +1097,69 @@ with nothing_left():
         loop.close()
 """,
         timeout=60,
+    )
+
+
+# -- what a reviewer has found
+
+
+def test_a_signal_reaches_each_of_many_members() -> None:
+    # Memory that is freed too early is overwritten at once.
+    fresh(
+        """
+reader, writer = os.pipe()
+script = "i=0; while [ $i -lt 500 ]; do sleep 60 & i=$((i + 1)); done; echo; exec sleep 60"
+process = setsid.spawn(["sh", "-c", script], stdout=writer)
+os.close(writer)
+assert os.read(reader, 1) == b"\\n"
+process.session.send_signal(signal.SIGKILL)
+assert os.read(reader, 1) == b""  # all have ended
+assert process.wait() == -signal.SIGKILL
+process.close()
+""",
+        env={**os.environ, "MALLOC_PERTURB_": "85"},
+    )
+
+
+# A filter that refuses pidfd_open, as that of a container's runtime that does not know it.
+REFUSED = """
+import ctypes, platform, struct
+number = 434
+code = b"".join(struct.pack("=HBBI", *line) for line in (
+    (0x20, 0, 0, 0), (0x15, 0, 1, number), (0x06, 0, 0, 0x00050000 | int(sys.argv[1])), (0x06, 0, 0, 0x7FFF0000)))
+code = ctypes.create_string_buffer(code)
+program = ctypes.create_string_buffer(struct.pack("@HP", 4, ctypes.addressof(code)))
+libc = ctypes.CDLL(None, use_errno=True)
+
+def refuse_pidfd_open():
+    assert libc.prctl(38, 1, 0, 0, 0) == 0
+    assert libc.prctl(22, 2, program, 0, 0) == 0, ctypes.get_errno()
+
+def deaf():
+    reader, writer = os.pipe()
+    script = "trap '' TERM; sleep 60 & echo; sleep 60"
+    process = setsid.spawn(["sh", "-c", script], stdout=writer)
+    os.close(writer)
+    assert os.read(reader, 1) == b"\\n"
+    return process, reader
+"""
+
+
+@pytest.mark.parametrize("number", [errno.EPERM, errno.ENOMEM, errno.ENOSYS], ids=errno.errorcode.get)
+def test_where_pidfd_open_is_refused_all_are_ended_by_number(number: int) -> None:
+    fresh(
+        REFUSED
+        + """
+for ends in lambda process: process.session.end(0.1), lambda process: process.end(0.1):
+    process, reader = deaf()
+    if ends and not os.environ.get("REFUSED"):
+        refuse_pidfd_open()
+        os.environ["REFUSED"] = "1"
+    report = ends(process)
+    assert report.survived == () and process.pid in report.ended and len(report.ended) >= 2, report
+    assert os.read(reader, 1) == b""  # nobody has the pipe any more
+    assert process.wait() == -signal.SIGKILL
+    process.close()
+""",
+        number,
     )

@@ -112,7 +112,7 @@ static int hides_others(int proc)
     return first.st_uid != 0 && first.st_uid == geteuid() && is_mounted_to_hide();
 }
 
-int sidos_list_pids(int **pids)
+int sidos_list_pids(int **pids, int thoroughly)
 {
     struct list list = {0};
     int proc = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -123,7 +123,7 @@ int sidos_list_pids(int **pids)
     if (!sidos_proc_is_ours())
         result = -ENOENT;
     else
-        result = hides_others(proc) ? add_numbers(&list) : add_listed(&list, proc);
+        result = thoroughly && hides_others(proc) ? add_numbers(&list) : add_listed(&list, proc);
     close(proc);
     if (result < 0)
         free(list.pids);
@@ -160,7 +160,7 @@ static int parse_stat(struct sid_process *process, const char *line)
         return 0;
     at = (char *)end + 3;
     for (int i = 0; i < FIELDS; i++)
-        fields[i] = strtoll(at, &at, 10);
+        fields[i] = (int64_t)strtoull(at, &at, 10);
     snprintf(process->command, sizeof process->command, "%.*s", (int)(end - name - 1), name + 1);
     process->state = end[2];
     process->ppid = (int)fields[PPID];
@@ -170,7 +170,8 @@ static int parse_stat(struct sid_process *process, const char *line)
     process->tpgid = (int)fields[TPGID];
     process->is_kernels = (fields[FLAGS] & (int64_t)kernels) != 0;
     process->lives = !strchr("ZXx", end[2]) || fields[THREADS] > 1;
-    process->start = (uint64_t)fields[START] * (1000000000 / (uint64_t)sysconf(_SC_CLK_TCK));
+    /* Before the beginning of a time namespace it is negative. */
+    process->start = fields[START] * (1000000000 / sysconf(_SC_CLK_TCK));
     return 1;
 }
 
@@ -198,14 +199,15 @@ int sidos_describe(struct sid_process *process)
 
 static int read_arguments(struct sid_process *process, int directory, struct sid_text *text)
 {
-    size_t room = text->used < text->room ? text->room - text->used : 0;
+    const size_t most = 1 << 18; /* a process may claim to have been given any amount */
+    size_t left = text->used < text->room ? text->room - text->used : 0, room = left < most ? left : most;
     long size = room ? read_file(directory, "cmdline", text->bytes + text->used, room) : 0;
 
     if (size == -EMFILE || size == -ENFILE)
         return (int)size;
     process->arguments = text->used;
     process->size = size < 0 ? 0 : (int)size;
-    text->used += room && (size_t)process->size < room ? (size_t)process->size : room + 1;
+    text->used += room == most || (room && (size_t)process->size < room) ? (size_t)process->size : room + 1;
     return 1;
 }
 

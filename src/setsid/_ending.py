@@ -211,15 +211,16 @@ class Members:
     def end(self, signal: int, grace: float) -> Steps[set[int]]:
         """Send `signal`, wait for `grace` seconds, send SIGKILL to those left; the pids of those left then."""
         try:
-            if signal == SIGKILL or (yield from self._signal_and_wait(signal, grace)):
-                return (yield from self._kill_and_wait(_PATIENCE))
-            return set()
+            if signal != SIGKILL:
+                yield from self._signal_and_wait(signal, grace)
+            # Always: those who fork and end faster than they are listed are met by the passes that kill alone.
+            return (yield from self._kill_and_wait(_PATIENCE))
         finally:
             self._places.clear()
             self._close(0, _MOST_WATCHED)
 
-    def _signal_and_wait(self, signal: int, seconds: float) -> Steps[set[int]]:
-        """Send `signal` to each member once, and wait until all have ended or the time is over; the pids of those left.
+    def _signal_and_wait(self, signal: int, seconds: float) -> Steps[None]:
+        """Send `signal` to each member once, and wait until all have ended or the time is over.
 
         One that is born meanwhile is its parent's affair, such as a command that cleans up; but it gets the signal too
         if that parent was none of ours any more, and so can't have seen to it.
@@ -239,18 +240,19 @@ class Members:
             self._known = set(living)
             signalled &= self._known  # a number that comes up again later is a new process's
             if time.monotonic() >= deadline:
-                return self._known
+                return
             yield self._watch(living), min(self._moment(), deadline - time.monotonic())
-        return {self._spared} - {0}  # a look that finds the spared one alone is not as sure as one that finds nobody
 
     def _kill_and_wait(self, seconds: float) -> Steps[set[int]]:
-        """Send SIGKILL to all members until none is left, or the time is over; the pids of those left."""
+        """Send SIGKILL to all members until none is left, or they have not become fewer for so long; who is left."""
         living = self._look()
         self._known = set(living)
-        self._next_meeting = 0.0  # the last time that the parents live
-        self._meet_family(living)
+        if living:
+            self._next_meeting = 0.0  # the last time that the parents live
+            self._meet_family(living)
         deadline = time.monotonic() + seconds
         looks_empty = not living
+        fewest = None
         while True:
             self._refused.clear()
             killed = self._kill()
@@ -259,6 +261,8 @@ class Members:
             looks_empty = not killed  # one that is born as its parent ends may be missed, but not twice
             if killed:
                 self._known = killed
+                if fewest is None or len(killed) < fewest:
+                    fewest, deadline = len(killed), time.monotonic() + seconds
                 if time.monotonic() >= deadline or self._refused >= killed:
                     return killed
                 yield self._watch(killed), min(self._moment(), max(deadline - time.monotonic(), 0))
@@ -290,7 +294,7 @@ class Members:
         try:
             rows = self._rows(self.scope, self._number)
         except OSError as error:
-            self.failure = error
+            self.failure = error.with_traceback(None)  # which would hold this object
             return []
         groups = {row.pid: row.pgid for row in rows}
         self._stopped_jobs = {
@@ -335,7 +339,7 @@ class Members:
             if start
             and pid not in survived
             and pid != self._spared
-            and lib.sid_process(pid, row) == 1
+            and lib.sid_process(pid, row, ffi.NULL) == 1
             and row.lives
             and row.start == start
         }
@@ -345,7 +349,7 @@ class Members:
     def _still_living(self) -> set[tuple[int, int]]:
         """Those of the last pass that live."""
         row = ffi.new("struct sid_process *")
-        return {(pid, row.start) for pid in self._known if lib.sid_process(pid, row) == 1 and row.lives}
+        return {(pid, row.start) for pid in self._known if lib.sid_process(pid, row, ffi.NULL) == 1 and row.lives}
 
     # -- signals
 
@@ -490,6 +494,7 @@ class _SessionsMembers(Members):
     def _are_the_same(self, living: Callable[[], set[tuple[int, int]]]) -> bool:
         since_last_look, self._looked = time.monotonic() - self._looked, time.monotonic()
         leader = ffi.new("struct sid_process *")
-        if lib.sid_process(self._number, leader) == 1:
+        # A hidden one has no state, and nothing is known of it.
+        if lib.sid_process(self._number, leader, ffi.NULL) == 1 and leader.state:
             return bool(leader.start <= self._since)
         return since_last_look < _TURN_OF_PIDS or not self._seen.isdisjoint(living())

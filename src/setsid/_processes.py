@@ -48,9 +48,9 @@ class ProcessInfo(_Fields):
         state: a letter: R runs, S sleeps, D sleeps in the kernel and hears no signal, T stopped, t stopped by a
             debugger, Z zombie, I idle kernel thread; "?" where the system hides what others run (the mount option
             hidepid), and then `ppid` is 0 and all that follows is empty, `uid` apart with hidepid=1.
-        comm: the name of its program, or what it has made of that, at most 15 bytes.
-        args: the program and its arguments, or what it has written over them; () for a zombie, a kernel thread, where
-            it has erased them, and for a moment when a program begins.
+        comm: the name of its program, or what it has made of that, at most 15 bytes (more for a kernel thread).
+        args: the program and its arguments, or what it has written over them, of which 256 KiB are read; () for a
+            zombie, a kernel thread, where it has erased them, and for a moment when a program begins.
         start_time: when it was made, in seconds since 1970 by the clock of now.
         foreground_pgid: its terminal's foreground process group; None without a terminal.
         uid: its effective user.
@@ -70,7 +70,7 @@ _UNKNOWN = ord("?")
 
 
 class Rows(list["Any"]):
-    """A struct sid_process for each process, and the memory in which they are."""
+    """A struct sid_process for each process, and the memory in which they are: hold it as long as you read one."""
 
     __slots__ = ("memory",)
 
@@ -116,6 +116,17 @@ def look_fully(scope: int, number: int = 0) -> tuple[Rows, bytes]:
         room *= 4
 
 
+def look_at(pid: int) -> tuple[Rows, bytes]:
+    """The same of one process, if it is there."""
+    room = 1 << 18  # that much is read of one
+    rows, memory = ffi.new("struct sid_process[]", 1), _allocate("char[]", room)
+    text = ffi.new("struct sid_text *", {"bytes": memory, "room": room})
+    count = lib.sid_process(pid, rows, text)
+    if count < 0:
+        raise no_list(count)
+    return Rows(rows, count), ffi.unpack(memory, text.used)
+
+
 _allocate = ffi.new_allocator(should_clear_after_alloc=False)
 
 
@@ -143,7 +154,7 @@ def describe(rows: Rows, text: bytes) -> list[ProcessInfo]:
                 chr(row.state or _UNKNOWN),
                 ffi.string(row.command).decode(_ENCODING, "surrogateescape"),
                 arguments,
-                boot + start / 1e9 if start else 0.0,
+                boot + start / 1e9 if row.state else 0.0,
                 None if tpgid < 0 else tpgid,
                 None if user == _NO_USER else user,
                 bool(row.is_kernels),

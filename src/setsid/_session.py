@@ -8,14 +8,14 @@ import os
 from ._calls import as_int
 from ._errors import SystemCallError, error
 from ._native import ffi, lib
-from ._processes import boot_time, describe, look, look_fully, no_list, orphaned_groups
+from ._processes import Rows, boot_time, describe, look, look_at, look_fully, no_list, orphaned_groups
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
     from ._ending import EndReport, Steps
-    from ._processes import ProcessInfo, Rows
+    from ._processes import ProcessInfo
 
 SIGTERM = 15
 _MOST = 2**31 - 1
@@ -56,7 +56,9 @@ class Session:
     @property
     def leader(self) -> ProcessInfo | None:
         """The session's leader, a zombie too; None once it has been reaped."""
-        return next((process for process in self.processes() if process.pid == self.sid), None)
+        now = lib.sid_now()
+        rows, text = look_at(self.sid)
+        return next(iter(describe(self._led(rows, now), text)), None)
 
     @property
     def ctty(self) -> str | None:
@@ -64,13 +66,13 @@ class Session:
         leader has ended, since the terminal is free then.
         """
         leader = self.leader
-        return leader and leader.tty
+        return leader.tty if leader else None
 
     @property
     def foreground_pgid(self) -> int | None:
         """The process group in the foreground of the session's terminal; None without a terminal."""
         leader = self.leader
-        return leader and leader.foreground_pgid
+        return leader.foreground_pgid if leader else None
 
     def processes(self) -> list[ProcessInfo]:
         """The processes in the session, zombies too, by their pids; [] if there are none any more.
@@ -110,13 +112,14 @@ class Session:
         now = lib.sid_now()
         results: dict[tuple[int, int], int] = {}
         # Until nobody is left who was there at the beginning, but whom the first look has missed.
-        while new := [
-            row
-            for row in self._members()
-            if row.lives and row.start <= now and row.pid != own and (row.pid, row.start) not in results
-        ]:
-            for row in sorted(new, key=lambda row: row.pid != self.sid):
-                results[row.pid, row.start] = lib.sid_signal_member(_SESSION, self.sid, row.pid, signal, 0)
+        while True:
+            rows = self._members()
+            new = {(row.pid, row.start) for row in rows if row.lives and row.start <= now and row.pid != own}
+            new -= results.keys()
+            if not new:
+                break
+            for pid, start in sorted(new, key=lambda process: process[0] != self.sid):
+                results[pid, start] = lib.sid_signal_member(_SESSION, self.sid, pid, signal, 0)
         if own:
             results[own, 0] = lib.sid_signal_member(_SESSION, self.sid, own, signal, 0)
         if 0 not in results.values():
@@ -171,20 +174,30 @@ class Session:
         if self.sid == 0:
             raise ValueError("0 is no session, but what the kernel and other pid namespaces show by that number")
         now = lib.sid_now()
-        rows = self._checked(look(_SESSION, self.sid), now)
+        rows = self._checked(look(_SESSION, self.sid), now, to_signal=True)
         if any(row.pid == 1 for row in rows):
             raise ValueError(f"session {self.sid} holds process 1, with which the system or the container ends")
         return rows
 
-    def _checked(self, rows: Rows, now: int) -> Rows:
-        """What was found from `now` on; SystemCallError if it is a stranger's."""
+    def _led(self, rows: Rows, now: int) -> Rows:
+        """What was found under the session's number, if it leads the session."""
+        if rows and self.sid and rows[0].sid == self.sid:
+            return self._checked(rows, now)
+        self._checked(look(_SESSION, self.sid), now)  # it has none, or is a stranger's
+        return Rows(rows.memory, 0)
+
+    def _checked(self, rows: Rows, now: int, *, to_signal: bool = False) -> Rows:
+        """What was found from `now` on; SystemCallError if it is a stranger's.
+
+        Of those that are hidden the start is not known: they are shown, but prove nothing when it comes `to_signal`.
+        """
         since = self._since
         leader = next((row for row in rows if row.pid == self.sid), None)
         if self.sid == 0:  # which is nobody's
             return rows
         if leader and leader.start > since:
             self._refuse("has ended, and its number is another session's")
-        if rows and not any(row.start <= since for row in rows):
+        if rows and not any(row.start <= since and (row.state or not to_signal) for row in rows):
             self._refuse("can't be told from a later one of that number: none of its processes was there before")
         if rows:
             self._since = max(self._since, now)
