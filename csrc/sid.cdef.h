@@ -276,9 +276,9 @@ struct sid_process {
     unsigned user;    /* effective; all bits: not known */
     int result;       /* of the SIGKILL that sid_kill_members has sent: 0 or -errno */
     uint64_t tty;     /* the device of its controlling terminal; 0: none */
-    uint64_t start;   /* nanoseconds on the clock of sid_now: with the pid, it names one process for good */
+    int64_t start;    /* nanoseconds on the clock of sid_now: with the pid, it names one process for good */
     size_t arguments; /* where they begin in struct sid_text, */
-    int size;         /* and how many bytes they take, each with its NUL */
+    int size;         /* and how many bytes they take, each with its NUL; long ones are cut */
     char command[64];
 };
 
@@ -295,11 +295,13 @@ int64_t sid_now(void);
    there are, or -ENOENT without a /proc of our pid namespace. getsid(2) */
 int sid_sessions(int *sids, int room);
 /* Fills `processes` with up to `room` of those in session or group `id`, zombies too; how many there are. With `text`
-   (else NULL), which begins unused, their users and arguments are told too. A process that starts or ends during the
-   pass may be missed. getsid(2), getpgid(2), proc_pid_stat(5), proc_pid_cmdline(5) */
+   (else NULL) their users and arguments are told too, and those are looked for that /proc leaves out. One that starts
+   or ends during the pass may be missed; but where no living one is found, none lives: it is looked again until that is
+   sure. getsid(2), getpgid(2), proc_pid_stat(5), proc_pid_cmdline(5) */
 int sid_processes(int scope, int id, struct sid_process *processes, int room, struct sid_text *text);
-/* Fills `process` with what is known of `pid`, but for its user and arguments; 1, 0 if there is none, or -errno. */
-int sid_process(int pid, struct sid_process *process);
+/* Fills `process` with what is known of `pid`, with `text` (else NULL) its user and arguments too; 1, 0 if there is
+   none, or -errno. */
+int sid_process(int pid, struct sid_process *process, struct sid_text *text);
 /* Fills `path` with the path of the terminal `device`, as long as it fits; its length, or 0 where it has none. */
 int sid_terminal_path(uint64_t device, char *path, int room);
 
@@ -310,11 +312,14 @@ int sid_terminal_path(uint64_t device, char *path, int room);
 int sid_watch_member(int scope, int id, int pid, int *pidfd);
 /* Closes those of `count` file descriptors that are not -1, and makes them -1; 0. */
 int sid_close_all(int *fds, int count);
+/* The same for those after the first number, which is their count: for a destructor, in which no exception of a signal
+   handler can come before it is done; 0. */
+int sid_close_counted(int *fds);
 /* Sends `signal` to `pid`, if it is a member of `id`, and SIGCONT if `goes_on`, so that it sees the signal; 0, -ESRCH
    if it is none. pidfd_send_signal(2) */
 int sid_signal_member(int scope, int id, int pid, int signal, int goes_on);
 /* In one pass sends SIGKILL to each living member of `id` but `spared`, a whole group at once where its leader is met,
-   and fills `members` with up to `room` of them; how many there were. */
+   and fills `members` with up to `room` of them; how many there were. 0 as surely as for sid_processes. */
 int sid_kill_members(int scope, int id, int spared, struct sid_process *members, int room);
 /* 1 if the group that a process has led lives on: then its number is nobody else's, reaped or not; 0 if not, or nobody
    can tell (before Linux 6.9). pidfd_send_signal(2) */
@@ -397,6 +402,9 @@ int sid_signal_child(struct sid_child *child, int signal);
 int sid_ended(struct sid_child *child);
 /* Has waits leave the child a zombie from now on (`more` is 1) or no longer (-1); how many ask for it. */
 int sid_stay(struct sid_child *child, int more);
+/* The same for `holder`, which is 0 as long as it does not ask for it: any number of calls count as one; 0. */
+int sid_stay_for(struct sid_child *child, int *holder);
+int sid_stay_no_longer(struct sid_child *child, int *holder);
 /* 1 if the child is ours and unreaped, so that its number, and those of the group and session that it leads, can't be
    another's; else 0. waitid(2) */
 int sid_is_ours(struct sid_child *child);

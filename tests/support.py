@@ -89,7 +89,7 @@ def _is_there(pid: int) -> bool:
 
 def status(pid: int | str = "self") -> dict[str, str]:
     """/proc/PID/status."""
-    with open(f"/proc/{pid}/status") as file:
+    with open(f"/proc/{pid}/status", errors="surrogateescape") as file:
         return {key: value.strip() for key, _, value in (line.partition(":") for line in file)}
 
 

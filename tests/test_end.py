@@ -613,7 +613,7 @@ assert children() == []
 
 
 @pytest.mark.parametrize(
-    "call", ["sid_is_ours", "sid_stay", "sid_watch_child", "sid_signal_member", "sid_watch_member"]
+    "call", ["sid_is_ours", "sid_stay_for", "sid_watch_child", "sid_signal_member", "sid_watch_member"]
 )
 def test_an_end_that_is_interrupted_ends_all_at_once(call: str) -> None:
     fresh(

@@ -62,6 +62,10 @@ RANKS = {
     "__init__": 10,
     "cli": 11,
     "cli._command": 12,
+    "cli._look": 12,
+    "cli._text": 12,
+    "cli.killsid": 13,
+    "cli.lssid": 13,
     "cli.setsid": 13,
     "__main__": 14,
 }

@@ -71,9 +71,9 @@ int sidos_pty_number(int manager);
 int sidos_mark(int fd);
 int sidos_is_marked(int fd);
 
-/* The pids of all processes that there are, in an array for the caller to free; how many, -ENOENT if nobody can tell,
-   or another -errno. */
-int sidos_list_pids(int **pids);
+/* The pids of all processes that there are, in rising order, in an array for the caller to free; how many, -ENOENT if
+   nobody can tell, or another -errno. `thoroughly`: with those that are hidden, however long that takes. */
+int sidos_list_pids(int **pids, int thoroughly);
 /* Fills what can be known of `process->pid`, all else being 0, its user and arguments apart; 1; 0: gone; -EACCES:
    hidden; or -errno. */
 int sidos_describe(struct sid_process *process);
