@@ -22,7 +22,8 @@ _MOST = 2**31 - 1
 
 
 class Session:
-    """A session, by its number: the one that has that number at this moment.
+    """A session, by its number: the one that has that number at this moment. If there is none, it has no processes, and
+    ending it does nothing; that of a process is Session(getsid(pid)).
 
     It is remembered when that was, so that a stranger who gets the number later is told from it: by a process with the
     session's number (its leader, or who got that number since) that started later; and, when there is no such process,

@@ -48,7 +48,8 @@ Options:
  -h, --help          show this text
  -V, --version       show the version
 
-What is asked for is added up. If nothing is, it is your own sessions.
+What is asked for is added up. If nothing is, it is all sessions of your user;
+lssid -p $$ shows the one of this shell.
 
 STAT is the process's state as in ps(1) (R runs, S and D sleep, T stopped,
 Z zombie), then
