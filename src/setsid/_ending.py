@@ -134,7 +134,7 @@ def end_at_once(process: Process) -> None:
 def ending(process: Process, grace: float, signal: int) -> Steps[EndReport]:
     """The steps of Process.end. The child is reaped last, since nobody else gets a zombie's number."""
     child = process._child
-    if not child.owner:  # it was never made
+    if child.owner != os.getpid():  # it was never made, or by the process of which this one is a forked copy
         return EndReport((), ())
     members = _ChildsMembers(child)
     if not members.are_ours():  # somebody has reaped it, so what bears its number may be another's
