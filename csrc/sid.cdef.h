@@ -393,9 +393,6 @@ int sid_wait(struct sid_child *child, int64_t timeout, int reap);
 int sid_reap(struct sid_child *child);
 /* Sleeps until the child stops, continues or ends; an enum sid_change, or an error as in sid_wait. waitid(2) */
 int sid_wait_change(struct sid_child *child, int64_t timeout);
-/* Sleeps until a child of this process that is in group `pgid` has stopped or ended, without taking that; its pid,
-   -EINTR, or -ECHILD when none is in there. waitid(2), P_PGID */
-int sid_wait_group(int pgid);
 /* Sends a signal to the child, never to a process that got its pid later; 0. pidfd_send_signal(2) */
 int sid_signal_child(struct sid_child *child, int signal);
 /* Bit 0: the end is known, and what tells of it may be read; bit 1: likewise the usage. */

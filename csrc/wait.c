@@ -158,12 +158,3 @@ int sid_wait_change(struct sid_child *child, int64_t timeout)
     sidh_release(child);
     return result == -ECHILD && sid_reap(child) == 1 ? SID_CHANGE_DONE : result;
 }
-
-int sid_wait_group(int pgid)
-{
-    siginfo_t seen = {0};
-
-    if (waitid(P_PGID, (id_t)pgid, &seen, WEXITED | WSTOPPED | WNOWAIT) < 0)
-        return -errno;
-    return seen.si_pid;
-}

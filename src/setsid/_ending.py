@@ -163,15 +163,6 @@ def ending_session(sid: int, since: int, spared: int, grace: float, signal: int)
     return members.report(survived)
 
 
-def ending_group(pgid: int, is_taken: Callable[[], bool], grace: float, signal: int) -> Steps[EndReport]:
-    """The steps that end process group `pgid`, as long as it `is_taken` that number by who has made it."""
-    members = _GroupsMembers(pgid, is_taken)
-    survived = yield from members.end(signal, grace)
-    if members.failure:
-        raise members.failure
-    return members.report(survived)
-
-
 def wait_for_all(fds: set[int], seconds: float) -> None:
     """Sleep until all of `fds` are readable, or the time is over."""
     deadline = time.monotonic() + seconds
@@ -507,14 +498,3 @@ class _SessionsMembers(Members):
         if lib.sid_process(self._number, leader, ffi.NULL) == 1 and leader.state:
             return bool(leader.start <= self._since)
         return since_last_look < _TURN_OF_PIDS or not self._seen.isdisjoint(living())
-
-
-class _GroupsMembers(Members):
-    """Those of a process group whose number its maker keeps taken, by an unreaped child."""
-
-    def __init__(self, pgid: int, is_taken: Callable[[], bool]) -> None:
-        super().__init__(lib.SID_SCOPE_GROUP, pgid)
-        self._is_taken = is_taken
-
-    def _are_the_same(self, living: Callable[[], set[tuple[int, int]]]) -> bool:
-        return self._is_taken() or not self._seen.isdisjoint(living())
