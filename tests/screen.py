@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import select
+import signal
 import time
 from types import TracebackType
 
@@ -34,7 +35,10 @@ class Screen:
         self._screen.manager = self.pty.manager
         self._stream = pyte.ByteStream(self._screen)
         kept = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH") if name in os.environ}
-        self.process = self.pty.spawn(argv, cwd=cwd, env={**kept, "TERM": TERM, "LC_ALL": "C", **env})
+        # A shell without job control has what it runs by `&` ignore these, and so would all on this terminal.
+        defaults = {signal.SIGINT, signal.SIGQUIT, signal.SIGPIPE, signal.SIGXFSZ}
+        environment = {**kept, "TERM": TERM, "LC_ALL": "C", **env}
+        self.process = self.pty.spawn(argv, cwd=cwd, env=environment, default_signals=defaults)
 
     def __enter__(self) -> Screen:
         return self
