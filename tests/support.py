@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -66,6 +67,20 @@ def open_fds() -> dict[int, str]:
         except FileNotFoundError:  # the listing's own
             continue
     return fds
+
+
+def take_files(leave: int = 0) -> list[int]:
+    """Open files until this process may have no more, but for `leave`; their numbers."""
+    taken: list[int] = []
+    try:
+        while True:
+            taken.append(os.dup(0))
+    except OSError as error:
+        if error.errno != errno.EMFILE:
+            raise
+    for _ in range(leave):
+        os.close(taken.pop())
+    return taken
 
 
 def children() -> list[int]:

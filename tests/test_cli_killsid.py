@@ -410,10 +410,12 @@ assert lives(child.pid)
     [
         ([], "no session specified"),
         (["one"], "'one' is not a number"),
+        (["9" * 5000], f"'{'9' * 5000}' is not a number"),
         (["1.5"], "'1.5' is not a number"),
         (["--", "-5"], "'-5' is not a number"),
         (["--nothing"], "unrecognized option '--nothing'"),
         (["--signal=NOTHING"], "signal: there is no signal 'NOTHING'"),
+        (["-s", "9" * 5000], f"signal: there is no signal '{'9' * 5000}'"),
         (["-s0"], "signal: there is no signal '0'"),
         (["-s", "99"], "signal: there is no signal '99'"),
         (["-s", "RTMIN+99"], "signal: there is no signal 'RTMIN+99'"),

@@ -320,6 +320,7 @@ assert result.stderr == "lssid: process 1 is in no session of this pid namespace
         (["--nothing"], "unrecognized option '--nothing'"),
         (["-x"], "invalid option -- 'x'"),
         (["one"], "sid: 'one' is not a number"),
+        (["9" * 5000], f"sid: '{'9' * 5000}' is not a number"),
         (["\u0661"], "sid: '\u0661' is not a number"),
         (["--pid", "-1"], "pid: '-1' is not a number"),
         (["--width=wide"], "width: 'wide' is not a number"),

@@ -673,14 +673,7 @@ import resource
 process = setsid.spawn(["sleep", "60"])
 resource.setrlimit(resource.RLIMIT_NOFILE, (64, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
 import setsid._ending
-taken = []
-try:
-    while True:
-        taken.append(os.dup(0))
-except OSError:
-    pass
-for _ in range(int(sys.argv[1])):
-    os.close(taken.pop())
+take_files(int(sys.argv[1]))
 try:
     report = process.end(30)
     print("told", report.survived == ())

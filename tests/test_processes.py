@@ -674,14 +674,7 @@ if child == 0:
     session.processes()
     from setsid._processes import look_fully
     resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
-    taken = []
-    try:
-        while True:
-            taken.append(os.dup(0))
-    except OSError:
-        pass
-    for _ in range(int(sys.argv[1])):
-        os.close(taken.pop())
+    take_files(int(sys.argv[1]))
     try:
         found = pids(session.processes())
     except OSError as error:

@@ -553,15 +553,8 @@ with raises(ValueError):
     Session(-1)
 Session(0).processes()
 resource.setrlimit(resource.RLIMIT_NOFILE, (64, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
-taken = []
-try:
-    while True:
-        taken.append(os.dup(0))
-except OSError:
-    pass
 free = int(sys.argv[1])
-for _ in range(free):
-    os.close(taken.pop())
+taken = take_files(free)
 refused = []
 session = Session(sid.pid)
 for look in session.processes, session.groups, lambda: session.leader, lambda: session.ctty, sessions:

@@ -108,8 +108,7 @@ def look_fully(scope: int, number: int = 0) -> tuple[Rows, bytes]:
     """The same with users and arguments, which are in the bytes."""
     room = 1 << 18
     while True:
-        memory = _allocate("char[]", room)
-        text = ffi.new("struct sid_text *", {"bytes": memory, "room": room})
+        text, memory = _text(room)
         rows = look(scope, number, text)
         if text.used <= room:
             return rows, ffi.unpack(memory, text.used)
@@ -118,13 +117,18 @@ def look_fully(scope: int, number: int = 0) -> tuple[Rows, bytes]:
 
 def look_at(pid: int) -> tuple[Rows, bytes]:
     """The same of one process, if it is there."""
-    room = 1 << 18  # that much is read of one
-    rows, memory = ffi.new("struct sid_process[]", 1), _allocate("char[]", room)
-    text = ffi.new("struct sid_text *", {"bytes": memory, "room": room})
+    text, memory = _text(1 << 18)  # that much is read of one
+    rows = ffi.new("struct sid_process[]", 1)
     count = lib.sid_process(pid, rows, text)
     if count < 0:
         raise no_list(count)
     return Rows(rows, count), ffi.unpack(memory, text.used)
+
+
+def _text(room: int) -> tuple[Any, Any]:
+    """A struct sid_text and its memory, which it does not hold."""
+    memory = _allocate("char[]", room)
+    return ffi.new("struct sid_text *", {"bytes": memory, "room": room}), memory
 
 
 _allocate = ffi.new_allocator(should_clear_after_alloc=False)

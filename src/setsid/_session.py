@@ -133,10 +133,10 @@ class Session:
         """End all processes of the session, whatever their groups.
 
         Sends `signal` and SIGCONT, waits up to `grace` seconds for all to end, then sends SIGKILL until none is left,
-        or 5 seconds have passed. Returns which processes have `ended`, which have `survived` (those that the caller may
-        not signal, or that are stuck in the kernel), and which living descendants have `escaped`, as by making a
-        session of their own. The report is empty when the session has ended already. Interrupted by an exception of a
-        signal handler, it sends SIGKILL at once, and raises it when that is done.
+        or they have not become fewer for 5 seconds. Returns which processes have `ended`, which have `survived` (those
+        that the caller may not signal, or that are stuck in the kernel), and which living descendants have `escaped`,
+        as by making a session of their own. The report is empty when the session has ended already. Interrupted by an
+        exception of a signal handler, it sends SIGKILL at once, and raises it when that is done.
 
         `include_self`: the session may be the caller's own; then all others are ended first, and the caller gets
         `signal`, as the last one, and is a survivor if it goes on. Raises ValueError for the caller's own session

@@ -87,4 +87,5 @@ def terminal_path(name: str) -> str:
 
 def number(text: str) -> int | None:
     """A process's or session's number; None if `text` is none."""
-    return int(text) if text.isascii() and text.isdigit() else None
+    # Of thousands of digits int() makes nothing.
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 1000 else None
