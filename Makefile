@@ -6,13 +6,17 @@ BIN := $(VENV)/bin
 C_FILES := $(wildcard csrc/*.c csrc/*/*.c)
 H_FILES := $(wildcard csrc/*.h csrc/*/*.h)
 PACKAGE_FILES := pyproject.toml setup.py csrc/ffibuild.py $(C_FILES) $(H_FILES) $(wildcard src/setsid/* src/setsid/*/*.py man/* completions/*/*)
+XTERM := examples/web/node_modules/.made
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 CC ?= cc
 
-.PHONY: FORCE help demo test lint format bench clean
+.PHONY: FORCE help demo test test-webterm webterm docs lint format bench clean
 help:
 	@echo "make demo    see what the package does"
 	@echo "make test    run the tests"
+	@echo "make webterm       a terminal in the browser, the example; PROGRAM=... runs another than your shell"
+	@echo "make test-webterm  test that in a Chromium"
+	@echo "make docs    draw docs/sessions.svg"
 	@echo "make lint    check style, types and warnings"
 	@echo "make format  put Python and C files into shape"
 	@echo "make bench   measure, and write benchmarks/results.json"
@@ -23,6 +27,15 @@ demo: $(VENV)/installed
 
 test: $(VENV)/test
 	$(BIN)/python -m pytest $(TESTS)
+
+webterm: $(VENV)/examples $(XTERM)
+	@$(BIN)/python examples/webterm.py $(PROGRAM)
+
+test-webterm: $(VENV)/browser $(XTERM)
+	$(BIN)/python -m pytest -n0 tests/browser
+
+docs:
+	$(PYTHON) docs/picture.py
 
 lint: $(VENV)/lint $(VENV)/installed
 	$(BIN)/ruff check .
@@ -41,7 +54,7 @@ bench: $(VENV)/bench
 	$(BIN)/python benchmarks/bench.py $(BENCH)
 
 clean:
-	rm -rf $(VENV) $(VENV).python build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis src/*.egg-info
+	rm -rf $(VENV) $(VENV).python build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis src/*.egg-info examples/web/node_modules
 
 # Changes when PYTHON means another interpreter, and all that was made with the old one is made anew.
 $(VENV).python: FORCE
@@ -76,6 +89,20 @@ $(VENV)/installed: $(VENV)/made $(PACKAGE_FILES)
 
 $(VENV)/test: $(VENV)/installed pyproject.toml
 	@$(PIP) install --group test
+	@touch $@
+
+$(VENV)/examples: $(VENV)/installed pyproject.toml
+	@$(PIP) install --group examples
+	@touch $@
+
+$(VENV)/browser: $(VENV)/examples pyproject.toml
+	@$(PIP) install --group browser
+	@touch $@
+
+$(XTERM): examples/web/package.json
+	@command -v npm >/dev/null || { echo "setsid: npm is missing; install it (Debian: npm)" >&2; exit 1; }
+	@echo "installing xterm.js in examples/web/node_modules ..."
+	@npm install --prefix examples/web --no-package-lock --ignore-scripts --no-audit --no-fund --silent
 	@touch $@
 
 $(VENV)/bench: $(VENV)/installed pyproject.toml

@@ -16,6 +16,7 @@ import forks
 import programs
 from cases_popen import asyncio_children, popen_with_plan
 from cases_sessions import looking_at_sessions
+from cases_tty import programs_on_terminals
 from measure import interleaved
 from parents import PRELUDE, Parent
 from rows import Row, at_least, at_most
@@ -262,4 +263,5 @@ CASES = {
     "fork": fork_against_python,
     "asyncio": asyncio_children,
     "sessions": looking_at_sessions,
+    "pty": programs_on_terminals,
 }

@@ -16,6 +16,8 @@ import json, mmap, os, subprocess
 from measure import interleaved, pin
 import setsid
 from setsid import ChildSetup, Popen
+from setsid.tty import Pty
+from ptyprocess import PtyProcess
 pin()
 argv, size = [sys.argv[1]], int(sys.argv[2]) << 20
 ballast = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
@@ -23,7 +25,17 @@ ballast.madvise(mmap.MADV_NOHUGEPAGE)  # small pages, as the heap of a grown pro
 for offset in range(0, size, 4096):
     ballast[offset] = 1
 nothing, session = ChildSetup(), ChildSetup(process_group=setsid.NEW_SESSION)
+def pty():
+    with Pty() as terminal:
+        terminal.spawn(argv).wait()
+def ptyprocess():
+    process = PtyProcess.spawn(argv)
+    process.wait()
+    process.delayafterclose = 0  # its close() sleeps
+    process.close()
 cases = {
+    "pty": pty,
+    "ptyprocess": ptyprocess,
     "spawn": lambda: setsid.spawn(argv).wait(),
     "preexec": lambda: subprocess.Popen(argv, preexec_fn=os.setsid).wait(),
     "standard": lambda: subprocess.Popen(argv).wait(),

@@ -9,10 +9,13 @@
 
 #include "making.h"
 
+/* EINVAL and ENOENT: the number is a thread's, or nobody's, but a group still has it. */
 static int open_member(int scope, int id, int pid)
 {
     int pidfd = sidh_open_pidfd(pid);
 
+    if (pidfd == -EINVAL || pidfd == -ENOENT)
+        return -ESRCH;
     if (pidfd < 0 || sidh_is_member(scope, id, pid))
         return pidfd;
     close(pidfd);
@@ -37,12 +40,18 @@ int sid_close_all(int *fds, int count)
     return 0;
 }
 
-static int has_no_pidfd(int result)
+int sid_close_counted(int *fds)
 {
-    return result == -ENOSYS || result == -EMFILE || result == -ENFILE;
+    return sid_close_all(fds + 1, fds[0]);
 }
 
-/* Where there is no pidfd to be had: the number may become another's between the look and the signal. */
+/* Not in this kernel, not through this system call filter (which may refuse by any errno), or no file left. */
+static int has_no_pidfd(int result)
+{
+    return result < 0 && result != -ESRCH;
+}
+
+/* Without a pidfd the number may become another's between the look and the signal. */
 static int signal_by_number(int scope, int id, int pid, int signal)
 {
     if (!sidh_is_member(scope, id, pid))
@@ -86,8 +95,9 @@ static void kill_led_group(int pidfd, int pid)
 static int kill_by_number(int scope, int id, int pid, int *result)
 {
     struct sid_process process;
+    int is_known = sid_process(pid, &process, NULL); /* -EMFILE tells nothing */
 
-    if (sid_process(pid, &process) == 0 || !process.lives)
+    if (is_known == 0 || (is_known > 0 && !process.lives))
         return 0;
     *result = signal_by_number(scope, id, pid, SIGKILL);
     return *result != -ESRCH;
@@ -111,26 +121,70 @@ static int kill_member(int scope, int id, int pid, int *result)
     return lived;
 }
 
-int sid_kill_members(int scope, int id, int spared, struct sid_process *members, int room)
-{
-    int *pids, count = sidos_list_pids(&pids), found = 0;
+/* A pass that kills. */
+struct killing {
+    int scope;
+    int id;
+    int spared;
+    struct sid_process *members;
+    int room;
+    int found;
+};
 
-    for (int i = 0; i < count; i++) {
-        int result = 0;
-        if (pids[i] == spared || !sidh_is_member(scope, id, pids[i]) || !kill_member(scope, id, pids[i], &result))
-            continue;
-        if (found < room)
-            members[found] = (struct sid_process){.pid = pids[i], .result = result};
-        found++;
-    }
+/* Whether `pid` was a living member. */
+static int visit(struct killing *killing, int pid)
+{
+    int result = 0;
+
+    if (pid == killing->spared || !kill_member(killing->scope, killing->id, pid, &result))
+        return 0;
+    if (killing->found < killing->room)
+        killing->members[killing->found] = (struct sid_process){.pid = pid, .result = result};
+    killing->found++;
+    return 1;
+}
+
+/* Who forks and ends faster than all are listed is on no list that is not out of date. But its child has the next
+   number, or one soon after, and asking for a number is faster than making a process. */
+static void chase(struct killing *killing, int last)
+{
+    const int ahead = 256;
+
+    for (int pid = last + 1; pid <= last + ahead; pid++)
+        if (sidh_is_member(killing->scope, killing->id, pid) && visit(killing, pid))
+            last = pid;
+}
+
+static int kill_in_one_pass(struct killing *killing, struct sidh_dead *dead)
+{
+    int *pids, count = sidos_list_pids(&pids, 0);
+
+    killing->found = 0;
+    for (int i = 0; i < count; i++)
+        if (sidh_may_be_member(killing->scope, killing->id, pids[i]) && !visit(killing, pids[i]))
+            sidh_add_dead(dead, pids[i]);
+    if (count > 0)
+        chase(killing, pids[count - 1]);
     if (count >= 0)
         free(pids);
+    return count < 0 ? count : killing->found;
+}
+
+int sid_kill_members(int scope, int id, int spared, struct sid_process *members, int room)
+{
+    struct killing killing = {.scope = scope, .id = id, .spared = spared, .members = members, .room = room};
+    struct sidh_dead dead = {0}, before = {0};
+    int found;
+
+    do
+        found = kill_in_one_pass(&killing, &dead);
+    while (found == 0 && !sidh_nobody_lives(&dead, &before));
     for (int i = 0; i < found && i < room; i++) { /* now that no signal waits for it */
         int result = members[i].result;
-        sid_process(members[i].pid, &members[i]);
+        sid_process(members[i].pid, &members[i], NULL);
         members[i].result = result;
     }
-    return count < 0 ? count : found;
+    return found;
 }
 
 int sid_group_lives(int pidfd)

@@ -9,13 +9,20 @@ int sidh_is_member(int scope, int id, int pid)
     return (scope == SID_SCOPE_SESSION ? getsid(pid) : getpgid(pid)) == id;
 }
 
-/* Who is hidden is there all the same, but -EMFILE tells nothing. */
+static int look_at(struct sid_process *process, struct sid_text *text)
+{
+    return text ? sidos_describe_fully(process, text) : sidos_describe(process);
+}
+
+/* Who is hidden is there all the same, but -EMFILE tells nothing. Asked twice, since a number that has become another's
+   during the first look seems hidden as well. */
 static int describe(int pid, struct sid_process *process, struct sid_text *text)
 {
     int result;
 
     *process = (struct sid_process){.pid = pid, .user = (unsigned)-1, .tpgid = -1};
-    result = text ? sidos_describe_fully(process, text) : sidos_describe(process);
+    if ((result = look_at(process, text)) == -EACCES)
+        result = look_at(process, text);
     if (result != -EACCES)
         return result;
     process->pgid = getpgid(pid);
@@ -24,14 +31,16 @@ static int describe(int pid, struct sid_process *process, struct sid_text *text)
     return process->pgid >= 0 && process->sid >= 0;
 }
 
-int sid_process(int pid, struct sid_process *process)
+int sid_process(int pid, struct sid_process *process, struct sid_text *text)
 {
-    return describe(pid, process, NULL);
+    if (text && !sidos_proc_is_ours()) /* else whoever asks has seen to it */
+        return -ENOENT;
+    return describe(pid, process, text);
 }
 
 int sid_sessions(int *sids, int room)
 {
-    int *pids, count = sidos_list_pids(&pids), found = 0;
+    int *pids, count = sidos_list_pids(&pids, 1), found = 0;
 
     for (int i = 0; i < count; i++) {
         int sid = getsid(pids[i]);
@@ -47,7 +56,7 @@ int sid_sessions(int *sids, int room)
 }
 
 /* The BSDs' getsid does not find a zombie: whoever it does not find may be one. */
-static int may_be_member(int scope, int id, int pid)
+int sidh_may_be_member(int scope, int id, int pid)
 {
     int result;
 
@@ -62,20 +71,64 @@ static int is_in(int scope, int id, const struct sid_process *process)
     return scope == SID_SCOPE_ALL || (scope == SID_SCOPE_SESSION ? process->sid : process->pgid) == id;
 }
 
-int sid_processes(int scope, int id, struct sid_process *processes, int room, struct sid_text *text)
+void sidh_add_dead(struct sidh_dead *dead, int pid)
 {
-    int *pids, count = sidos_list_pids(&pids), found = 0, result = 0;
+    dead->count++;
+    dead->sum += (uint64_t)pid;
+}
+
+int sidh_nobody_lives(struct sidh_dead *dead, struct sidh_dead *before)
+{
+    const int most = 64; /* where others end all the time */
+    int passes = dead->passes + 1;
+    int same = dead->count == before->count && dead->sum == before->sum;
+
+    if (passes >= most || dead->count == 0 || (passes > 1 && same))
+        return 1;
+    *before = *dead;
+    *dead = (struct sidh_dead){.passes = passes};
+    return 0;
+}
+
+/* How many were found; `lives` if one of them does, or there was no room to know. */
+static int look(int scope, int id, struct sid_process *processes, int room, struct sid_text *text,
+                struct sidh_dead *dead, int *lives)
+{
+    int *pids, count = sidos_list_pids(&pids, text != NULL), found = 0, result = 0;
 
     for (int i = 0; i < count && result >= 0; i++) {
-        int may_be = may_be_member(scope, id, pids[i]);
-        if (may_be && found >= room) /* to be asked again: it is enough to count */
+        struct sid_process *process;
+        if (!sidh_may_be_member(scope, id, pids[i]))
+            continue;
+        if (found >= room) { /* to be asked again: it is enough to count */
+            *lives = 1;
             found++;
-        else if (may_be && (result = describe(pids[i], &processes[found], text)) > 0)
-            found += is_in(scope, id, &processes[found]);
+            continue;
+        }
+        process = &processes[found];
+        if ((result = describe(pids[i], process, text)) <= 0 || !process->lives)
+            sidh_add_dead(dead, pids[i]);
+        if (result > 0 && is_in(scope, id, process)) {
+            *lives |= process->lives;
+            found++;
+        }
     }
     if (count >= 0)
         free(pids);
     return count < 0 ? count : result < 0 ? result : found;
+}
+
+int sid_processes(int scope, int id, struct sid_process *processes, int room, struct sid_text *text)
+{
+    struct sidh_dead dead = {0}, before = {0};
+    int found, lives = 0;
+
+    do {
+        if (text)
+            text->used = 0;
+        found = look(scope, id, processes, room, text, &dead, &lives);
+    } while (found >= 0 && !lives && !sidh_nobody_lives(&dead, &before));
+    return found;
 }
 
 int sid_terminal_path(uint64_t device, char *path, int room)

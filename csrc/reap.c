@@ -84,6 +84,22 @@ int sid_stay(struct sid_child *child, int more)
     return __atomic_add_fetch(&child->stays, more, __ATOMIC_ACQ_REL);
 }
 
+int sid_stay_for(struct sid_child *child, int *holder)
+{
+    if (!*holder)
+        sid_stay(child, 1);
+    *holder = 1;
+    return 0;
+}
+
+int sid_stay_no_longer(struct sid_child *child, int *holder)
+{
+    if (*holder)
+        sid_stay(child, -1);
+    *holder = 0;
+    return 0;
+}
+
 int sid_ended(struct sid_child *child)
 {
     return sidh_is_set(&child->ended) | sidh_is_set(&child->has_usage) << 1;

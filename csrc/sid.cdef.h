@@ -71,8 +71,11 @@ enum sid_call {
     SID_CALL_PIDFD_OPEN,
     SID_CALL_SET_ROBUST_LIST,
     SID_CALL_FSTATFS,
-    SID_CALL_POSIX_OPENPT,
-    SID_CALL_UNLOCKPT
+    SID_CALL_TIOCSPTLCK,
+    SID_CALL_TIOCGPTPEER,
+    SID_CALL_TIOCSWINSZ,
+    SID_CALL_TCGETATTR,
+    SID_CALL_TCSETATTR
 };
 
 /* Special values of sid_plan.process_group; any other is a group to join or, with 0, to lead. */
@@ -214,23 +217,49 @@ int sid_is_terminal(int fd);
 /* The bits of the signals that Python ignores at its start: SIGPIPE and SIGXFSZ. signal(7) */
 uint64_t sid_python_ignored_signals(void);
 
-/* pty.c: pseudo-terminals, and what a terminal is set to. */
+/* pty.c: pseudo-terminals. */
 
-/* Puts the manager and the terminal side of a new pseudo-terminal into `ends`, close-on-exec, and nobody's controlling
-   terminal; 0, or -errno of `call`, an enum sid_call. posix_openpt(3), ioctl_tty(2), TIOCGPTPEER */
-int sid_open_pty(int *ends, int *call);
-/* Puts the terminal side of `manager` into `terminal`, likewise; 0, or -errno. */
-int sid_open_terminal(int manager, int *terminal);
-/* Fills `name` with the path of a manager's terminal; 0. ptsname(3) */
-int sid_pty_name(int manager, char *name, int room);
+/* The numbers of its two sides, -1 once closed, and what shows that a number is of it still. */
+struct sid_pty {
+    int manager;
+    int terminal;
+    int number;      /* /dev/pts/N, where its devpts is mounted there */
+    uint64_t device; /* of the terminal's file */
+    uint64_t inode;
+};
+
+/* Opens a new pseudo-terminal of this size, close-on-exec, and nobody's controlling terminal; 0, or -errno of `call`,
+   an enum sid_call. ptmx(4), ioctl_tty(2), TIOCGPTPEER */
+int sid_open_pty(struct sid_pty *pty, int rows, int columns, int *call);
+/* Opens the terminal side likewise if it is closed; 0, or -errno of `call`. */
+int sid_reopen_terminal(struct sid_pty *pty, int *call);
+/* Makes the manager side the caller's; its file descriptor, or -EBADF when the number is another file's by now. */
+int sid_take_manager(struct sid_pty *pty);
+/* Close a side unless its number is another file's by now; nothing the second time. */
+void sid_close_manager(struct sid_pty *pty);
+void sid_close_terminal(struct sid_pty *pty);
 /* How many rows and columns the terminal `fd` (either side) has; 0. ioctl_tty(2), TIOCGWINSZ */
 int sid_get_size(int fd, int *rows, int *columns);
 /* Sets them: the foreground group gets SIGWINCH if they have changed; 0. ioctl_tty(2), TIOCSWINSZ */
 int sid_set_size(int fd, int rows, int columns);
-/* Fills `modes` with the terminal's struct termios; its size. tcgetattr(3) */
-int sid_get_modes(int fd, char *modes, int room);
-/* Sets the terminal to what sid_get_modes has told, with SIGTTOU blocked; 0. tcsetattr(3) */
-int sid_set_modes(int fd, const char *modes);
+
+/* foreground.c: a terminal lent to a process group. */
+
+struct sid_loan {
+    int fd;          /* a copy of the terminal's, close-on-exec; -1: nothing is lent */
+    int failed;      /* that copy when the terminal could not be taken back, until that is tried again; else -1 */
+    int call;        /* an enum sid_call: what has failed */
+    int lender;      /* the process that has lent it: no child that it forks takes it back */
+    int previous;    /* the group that had it */
+    char modes[128]; /* and the terminal's struct termios then */
+};
+
+/* Makes `pgid` the foreground group of `tty`, the caller's controlling terminal, without being stopped by SIGTTOU; 0,
+   or -errno of `loan->call`. tcsetpgrp(3) */
+int sid_lend(struct sid_loan *loan, int tty, int pgid);
+/* Sets the modes as they were, and the foreground group, or the caller's own if that is gone; 0, also when nothing is
+   lent, or -errno of `loan->call`. tcsetpgrp(3), tcsetattr(3) */
+int sid_take_back(struct sid_loan *loan);
 
 /* procs.c: the processes that there are. */
 
@@ -249,9 +278,9 @@ struct sid_process {
     unsigned user;    /* effective; all bits: not known */
     int result;       /* of the SIGKILL that sid_kill_members has sent: 0 or -errno */
     uint64_t tty;     /* the device of its controlling terminal; 0: none */
-    uint64_t start;   /* nanoseconds on the clock of sid_now: with the pid, it names one process for good */
+    int64_t start;    /* nanoseconds on the clock of sid_now: with the pid, it names one process for good */
     size_t arguments; /* where they begin in struct sid_text, */
-    int size;         /* and how many bytes they take, each with its NUL */
+    int size;         /* and how many bytes they take, each with its NUL; long ones are cut */
     char command[64];
 };
 
@@ -268,11 +297,13 @@ int64_t sid_now(void);
    there are, or -ENOENT without a /proc of our pid namespace. getsid(2) */
 int sid_sessions(int *sids, int room);
 /* Fills `processes` with up to `room` of those in session or group `id`, zombies too; how many there are. With `text`
-   (else NULL), which begins unused, their users and arguments are told too. A process that starts or ends during the
-   pass may be missed. getsid(2), getpgid(2), proc_pid_stat(5), proc_pid_cmdline(5) */
+   (else NULL) their users and arguments are told too, and those are looked for that /proc leaves out. One that starts
+   or ends during the pass may be missed; but where no living one is found, none lives: it is looked again until that is
+   sure. getsid(2), getpgid(2), proc_pid_stat(5), proc_pid_cmdline(5) */
 int sid_processes(int scope, int id, struct sid_process *processes, int room, struct sid_text *text);
-/* Fills `process` with what is known of `pid`, but for its user and arguments; 1, 0 if there is none, or -errno. */
-int sid_process(int pid, struct sid_process *process);
+/* Fills `process` with what is known of `pid`, with `text` (else NULL) its user and arguments too; 1, 0 if there is
+   none, or -errno. */
+int sid_process(int pid, struct sid_process *process, struct sid_text *text);
 /* Fills `path` with the path of the terminal `device`, as long as it fits; its length, or 0 where it has none. */
 int sid_terminal_path(uint64_t device, char *path, int room);
 
@@ -283,11 +314,14 @@ int sid_terminal_path(uint64_t device, char *path, int room);
 int sid_watch_member(int scope, int id, int pid, int *pidfd);
 /* Closes those of `count` file descriptors that are not -1, and makes them -1; 0. */
 int sid_close_all(int *fds, int count);
+/* The same for those after the first number, which is their count: for a destructor, in which no exception of a signal
+   handler can come before it is done; 0. */
+int sid_close_counted(int *fds);
 /* Sends `signal` to `pid`, if it is a member of `id`, and SIGCONT if `goes_on`, so that it sees the signal; 0, -ESRCH
    if it is none. pidfd_send_signal(2) */
 int sid_signal_member(int scope, int id, int pid, int signal, int goes_on);
 /* In one pass sends SIGKILL to each living member of `id` but `spared`, a whole group at once where its leader is met,
-   and fills `members` with up to `room` of them; how many there were. */
+   and fills `members` with up to `room` of them; how many there were. 0 as surely as for sid_processes. */
 int sid_kill_members(int scope, int id, int spared, struct sid_process *members, int room);
 /* 1 if the group that a process has led lives on: then its number is nobody else's, reaped or not; 0 if not, or nobody
    can tell (before Linux 6.9). pidfd_send_signal(2) */
@@ -371,6 +405,9 @@ int sid_signal_child(struct sid_child *child, int signal);
 int sid_ended(struct sid_child *child);
 /* Has waits leave the child a zombie from now on (`more` is 1) or no longer (-1); how many ask for it. */
 int sid_stay(struct sid_child *child, int more);
+/* The same for `holder`, which is 0 as long as it does not ask for it: any number of calls count as one; 0. */
+int sid_stay_for(struct sid_child *child, int *holder);
+int sid_stay_no_longer(struct sid_child *child, int *holder);
 /* 1 if the child is ours and unreaped, so that its number, and those of the group and session that it leads, can't be
    another's; else 0. waitid(2) */
 int sid_is_ours(struct sid_child *child);

@@ -25,7 +25,7 @@ def forced_way(way: str) -> Iterator[str]:
     support.force(None)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def need() -> Callable[..., str]:
     """need("strace"): the program's path, or a skip that names it."""
 

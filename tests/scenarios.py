@@ -105,12 +105,40 @@ class Stranger:
 hidden = pytest.mark.parametrize("hide_pidfd", [False, True], ids=["pidfd", "number"])
 
 
-def recycled(need: Callable[..., str], source: str, *, hide_pidfd: bool) -> None:
-    """Run `source` with Stranger in a pid namespace of its own."""
+# For a helper that is process 1 of a pid namespace: what follows runs in a child and in a session of its own, while
+# process 1 reaps all orphans, as an init does.
+UNDER_INIT = """
+done, say_done = os.pipe()
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+if os.fork():
+    os.close(say_done)
+    os._exit(0 if os.read(done, 1) else 1)
+os.close(done)
+signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+os.setsid()
+"""
+
+
+def in_namespace(
+    need: Callable[..., str], source: str, *args: object, hide_pidfd: bool = False, env: dict[str, str] | None = None
+) -> None:
+    """Run `source` as process 1 of a pid namespace, all of which ends with it. It prints nothing."""
     if os.geteuid() != 0:
-        pytest.skip("a pid namespace and ns_last_pid need root")
+        pytest.skip("a pid namespace needs root")
     wrapper = (need("unshare"), "--pid", "--fork", "--kill-child", "--mount-proc")
-    result = fresh(RECYCLE + source, wrapper=wrapper, hide_pidfd=hide_pidfd, check=False)
+    result = fresh(source, *args, wrapper=wrapper, hide_pidfd=hide_pidfd, env=env, check=False)
     if "unshare failed" in result.stderr or result.stdout.startswith("SKIP"):
         pytest.skip(f"no pid namespace here: {result.stderr or result.stdout}")
-    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+    told = result.returncode, result.stdout, result.stderr
+    assert told == (0, "", ""), "exit status {}\n{}\n{}".format(*told)
+
+
+def under_init(need: Callable[..., str], source: str, *args: object, hide_pidfd: bool = False) -> None:
+    """Run `source` in a pid namespace, but not as process 1."""
+    end = "\nos.write(say_done, b'x')\n"
+    in_namespace(need, UNDER_INIT + source + end, *args, hide_pidfd=hide_pidfd)
+
+
+def recycled(need: Callable[..., str], source: str, *, hide_pidfd: bool, env: dict[str, str] | None = None) -> None:
+    """Run `source` with Stranger in a pid namespace of its own."""
+    in_namespace(need, RECYCLE + source, hide_pidfd=hide_pidfd, env=env)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -68,6 +69,20 @@ def open_fds() -> dict[int, str]:
     return fds
 
 
+def take_files(leave: int = 0) -> list[int]:
+    """Open files until this process may have no more, but for `leave`; their numbers."""
+    taken: list[int] = []
+    try:
+        while True:
+            taken.append(os.dup(0))
+    except OSError as error:
+        if error.errno != errno.EMFILE:
+            raise
+    for _ in range(leave):
+        os.close(taken.pop())
+    return taken
+
+
 def children() -> list[int]:
     """This process's children, zombies included; not one that the kernel is just reaping by itself."""
     pids: list[int] = []
@@ -89,7 +104,7 @@ def _is_there(pid: int) -> bool:
 
 def status(pid: int | str = "self") -> dict[str, str]:
     """/proc/PID/status."""
-    with open(f"/proc/{pid}/status") as file:
+    with open(f"/proc/{pid}/status", errors="surrogateescape") as file:
         return {key: value.strip() for key, _, value in (line.partition(":") for line in file)}
 
 

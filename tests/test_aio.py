@@ -628,14 +628,7 @@ soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
 async def attempt(free):
     "Whether a child could be made with so many free file descriptors."
     resource.setrlimit(resource.RLIMIT_NOFILE, (100, hard))
-    taken = []
-    try:
-        while True:
-            taken.append(os.dup(0))
-    except OSError:
-        pass
-    for _ in range(free):
-        os.close(taken.pop())
+    taken = take_files(free)
     try:
         process = await aio.create_subprocess_exec("cat", setup={setup}, **STREAMS)
         await process.communicate(b"" if process.stdin else None)

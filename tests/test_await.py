@@ -335,12 +335,7 @@ async def main():
     cat = Cat()
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(open_fds()) + 1, hard))
-    taken = []
-    try:
-        while True:
-            taken.append(os.dup(0))
-    except OSError:
-        pass
+    taken = take_files()
     with raises(OSError, errno=errno.EMFILE, call="fcntl"):
         await cat.process
     for fd in taken:

@@ -6,16 +6,17 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib.metadata import files
 from pathlib import Path
 
 import pytest
 
+from sessions import Scene
 from support import TESTS
 
 ROOT = TESTS.parent
-COMMANDS = ["pysetsid"]
+COMMANDS = ["killsid", "lssid", "pysetsid"]
 each_command = pytest.mark.parametrize("name", COMMANDS)
 
 
@@ -28,7 +29,7 @@ def output(*argv: str, **more: object) -> str:
 def options(name: str) -> set[str]:
     """The options that `--help` shows, each with its spellings."""
     text = output(os.path.join(os.path.dirname(sys.executable), name), "--help")
-    return set(re.findall(r"(?<!\S)--?[a-zA-Z]+", text.partition("Options:")[2].partition("\n\n")[0]))
+    return set(re.findall(r"(?<!\S)--?[a-zA-Z]+(?:-[a-z]+)*", text.partition("Options:")[2].partition("\n\n")[0]))
 
 
 def test_every_file_has_its_command() -> None:
@@ -56,7 +57,9 @@ def test_the_manual_page_is_set_without_a_warning(name: str, need: Callable[...,
     sections = re.findall(r"^[A-Z].*$", text, re.MULTILINE)
     wanted = ["NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS", "EXIT STATUS", "EXAMPLES", "SEE ALSO"]
     assert [section for section in sections if section in wanted] == wanted
-    assert set(re.findall(r"--?[a-zA-Z]+", re.sub(r"\u2010\n *", "", text).replace("\u2010", "-"))) >= options(name)
+    assert set(
+        re.findall(r"--?[a-zA-Z]+(?:-[a-z]+)*", re.sub(r"\u2010\n *", "", text).replace("\u2010", "-"))
+    ) >= options(name)
 
 
 @each_command
@@ -120,7 +123,14 @@ autoload -Uz compinit
 compinit -u -D
 bindkey '^I' complete-word
 typeset -a found
-compadd() { local -a matches; builtin compadd -O matches "$@"; found+=("${matches[@]}"); builtin compadd "$@"; }
+compadd() {
+    local -a matches
+    if ((! ${@[(I)-[AOD]]})); then # else it only asks, and changes arrays
+        builtin compadd -O matches "$@"
+        found+=("${matches[@]}")
+    fi
+    builtin compadd "$@"
+}
 tell() { print -r -- "<BEGIN>"; print -rl -- "${found[@]}"; print -r -- "<END>"; exit; }
 comppostfuncs=(tell)
 zle-line-init() { print -r -- "<READY>"; }
@@ -155,3 +165,65 @@ def test_zsh_completes_the_program_of_pysetsid(need: Callable[..., str], tmp_pat
     for words in "", "-c", "--fork -w", "--", "-cf --":
         assert in_zsh(need, tmp_path, f"pysetsid {words} program-of-", **path) == {"program-of-ours"}
     assert "--directory" in in_zsh(need, tmp_path, "pysetsid -c make --d")
+
+
+# -- what lssid and killsid complete besides options
+
+BIN = {"PATH": f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}"}
+
+
+@pytest.fixture
+def shown() -> Iterator[dict[str, str]]:
+    """A session on a terminal, by the names of its properties."""
+    with Scene() as scene:
+        yield {"sid": str(scene.sid), "pid": str(scene.pids["second"]), "tty": scene.tty.removeprefix("/dev/")}
+
+
+# The words of a command line, and what is completed behind them, when all but its last character is there.
+VALUES = [
+    ("lssid", "sid"),
+    ("lssid --pid", "pid"),
+    ("lssid -p", "sid"),  # its leader
+    ("lssid -t", "tty"),
+    ("killsid", "sid"),
+    ("killsid -n", "pid"),
+    ("killsid --tty", "tty"),
+]
+
+
+@pytest.mark.parametrize(("words", "kind"), VALUES)
+def test_bash_completes_what_there_is(words: str, kind: str, shown: dict[str, str], need: Callable[..., str]) -> None:
+    begun = shown[kind][:-1]
+    found = in_bash(need, *words.split(), begun, **BIN)
+    assert shown[kind] in found
+    assert all(word.startswith(begun) for word in found)
+
+
+@pytest.mark.parametrize(("words", "kind"), VALUES)
+def test_zsh_completes_what_there_is(
+    words: str, kind: str, shown: dict[str, str], need: Callable[..., str], tmp_path: Path
+) -> None:
+    begun = shown[kind][:-1]
+    found = in_zsh(need, tmp_path, f"{words} {begun}", **BIN)
+    assert shown[kind] in found
+    assert all(word.startswith(begun) for word in found)
+
+
+def test_bash_completes_users_and_signals(need: Callable[..., str]) -> None:
+    assert in_bash(need, "lssid", "--user", "roo") == {"root"}
+    assert in_bash(need, "lssid", "--user", "=", "roo") == {"root"}
+    assert in_bash(need, "killsid", "-s", "TER") == {"TERM"}
+    assert in_bash(need, "killsid", "--signal", "=", "SIGTER") == {"SIGTERM"}
+    assert {"HUP", "RTMIN+1"} <= in_bash(need, "killsid", "-s", "") <= {*signals(need)}
+    for words in ["lssid", "--width"], ["killsid", "--grace"], ["killsid", "--help"], ["lssid", "-V"]:
+        assert in_bash(need, *words, "") == set()
+
+
+def signals(need: Callable[..., str]) -> set[str]:
+    return {name.removeprefix("SIG") for name in output(need("bash"), "-c", "compgen -A signal SIG").split()}
+
+
+def test_zsh_completes_users_and_signals(need: Callable[..., str], tmp_path: Path) -> None:
+    assert in_zsh(need, tmp_path, "lssid --user roo") == {"root"}
+    assert in_zsh(need, tmp_path, "lssid --user=roo") == {"root"}
+    assert in_zsh(need, tmp_path, "killsid -s TER") == {"TERM"}

@@ -613,7 +613,7 @@ assert children() == []
 
 
 @pytest.mark.parametrize(
-    "call", ["sid_is_ours", "sid_stay", "sid_watch_child", "sid_signal_member", "sid_watch_member"]
+    "call", ["sid_is_ours", "sid_stay_for", "sid_watch_child", "sid_signal_member", "sid_watch_member"]
 )
 def test_an_end_that_is_interrupted_ends_all_at_once(call: str) -> None:
     fresh(
@@ -673,14 +673,7 @@ import resource
 process = setsid.spawn(["sleep", "60"])
 resource.setrlimit(resource.RLIMIT_NOFILE, (64, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
 import setsid._ending
-taken = []
-try:
-    while True:
-        taken.append(os.dup(0))
-except OSError:
-    pass
-for _ in range(int(sys.argv[1])):
-    os.close(taken.pop())
+take_files(int(sys.argv[1]))
 try:
     report = process.end(30)
     print("told", report.survived == ())

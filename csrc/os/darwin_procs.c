@@ -49,11 +49,12 @@ static int read_whole_table(struct kinfo_proc **table)
 }
 
 /* The kernel's own pid, 0, would mean the caller or its group to getsid(2) and kill(2). */
-int sidos_list_pids(int **pids)
+int sidos_list_pids(int **pids, int thoroughly)
 {
     struct kinfo_proc *table;
     int size = read_whole_table(&table), count = 0;
 
+    (void)thoroughly; /* the system shows all that it ever does */
     *pids = NULL;
     if (size < 0)
         return size;
@@ -142,7 +143,7 @@ static void fill(struct sid_process *process, const struct kinfo_proc *record)
     process->tpgid = has_terminal && more->e_tpgid < NO_GROUP ? more->e_tpgid : -1;
     process->user = more->e_ucred.cr_uid;
     process->tty = has_terminal ? (uint32_t)more->e_tdev : 0;
-    process->start = (uint64_t)proc->p_starttime.tv_sec * 1000000000 + (uint64_t)proc->p_starttime.tv_usec * 1000;
+    process->start = (int64_t)proc->p_starttime.tv_sec * 1000000000 + (int64_t)proc->p_starttime.tv_usec * 1000;
     strlcpy(process->command, proc->p_comm, sizeof process->command);
 }
 

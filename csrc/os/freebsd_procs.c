@@ -48,11 +48,12 @@ static int read_whole_table(struct kinfo_proc **table)
 }
 
 /* The kernel's own pid, 0, would mean the caller or its group to getsid(2) and kill(2). */
-int sidos_list_pids(int **pids)
+int sidos_list_pids(int **pids, int thoroughly)
 {
     struct kinfo_proc *table;
     int size = read_whole_table(&table), count = 0;
 
+    (void)thoroughly; /* the system shows all that it ever does */
     *pids = NULL;
     if (size < 0)
         return size;
@@ -135,7 +136,7 @@ static void fill(struct sid_process *process, const struct kinfo_proc *record, i
     process->tpgid = has_terminal && record->ki_tpgid < NO_GROUP ? record->ki_tpgid : -1;
     process->user = record->ki_uid;
     process->tty = has_terminal ? record->ki_tdev : 0;
-    process->start = (uint64_t)(nanoseconds(&record->ki_start) - boot);
+    process->start = nanoseconds(&record->ki_start) - boot;
     strlcpy(process->command, record->ki_comm, sizeof process->command);
 }
 

@@ -3,7 +3,6 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
@@ -211,18 +210,6 @@ void sidos_await_word(uint32_t *word, uint32_t value, int milliseconds)
     struct timespec time = {0, milliseconds * 1000000L};
 
     syscall(sizeof time.tv_sec > sizeof(long) ? SYS_futex_time64 : SYS_futex, word, wait, value, &time, NULL, 0);
-}
-
-/* By the manager itself since Linux 4.13, so that no path is needed: its devpts may not be mounted here. */
-int sidos_open_terminal(int manager)
-{
-    const unsigned long get_peer = 0x5441; /* TIOCGPTPEER, but on a few old architectures, where it is refused */
-    int flags = O_RDWR | O_NOCTTY | O_CLOEXEC, fd = ioctl(manager, get_peer, flags);
-    char path[32];
-
-    if (fd < 0 && (errno == ENOTTY || errno == EINVAL) && ptsname_r(manager, path, sizeof path) == 0)
-        fd = open(path, flags);
-    return fd < 0 ? -errno : fd;
 }
 
 int sidos_proc_is_ours(void)

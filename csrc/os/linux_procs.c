@@ -67,17 +67,10 @@ static int add_listed(struct list *list, int proc)
     return result;
 }
 
-/* A thread has a session too, but it is no process: it can't be opened. */
+/* A thread has a session too, but leads no process. Not asked by a pidfd: there may be no file left for one. */
 static int is_process(int pid)
 {
-    int pidfd;
-
-    if (getsid(pid) < 0)
-        return 0;
-    pidfd = sidos_open_pidfd(pid);
-    if (pidfd >= 0)
-        close(pidfd);
-    return pidfd >= 0 || (pidfd != -EINVAL && pidfd != -ENOENT && pidfd != -ESRCH);
+    return syscall(SYS_tgkill, pid, pid, 0) == 0 || errno == EPERM;
 }
 
 static int add_numbers(struct list *list)
@@ -96,13 +89,30 @@ static int add_numbers(struct list *list)
     return result;
 }
 
+static int is_mounted_to_hide(void)
+{
+    FILE *file = fopen("/proc/self/mounts", "re");
+    char line[1024];
+    int hides = 0;
+
+    while (file && !hides && fgets(line, sizeof line, file))
+        hides = strstr(line, " /proc proc ") && strstr(line, "hidepid=");
+    if (file)
+        fclose(file);
+    return hides;
+}
+
 /* The mount option hidepid leaves out what others run, as the first process of all is for most. */
 static int hides_others(int proc)
 {
-    return faccessat(proc, "1", F_OK, 0) < 0 && errno == ENOENT && (getsid(1) >= 0 || errno == EPERM);
+    struct stat first;
+
+    if (fstatat(proc, "1", &first, 0) < 0)
+        return errno == ENOENT && (getsid(1) >= 0 || errno == EPERM);
+    return first.st_uid != 0 && first.st_uid == geteuid() && is_mounted_to_hide();
 }
 
-int sidos_list_pids(int **pids)
+int sidos_list_pids(int **pids, int thoroughly)
 {
     struct list list = {0};
     int proc = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -113,7 +123,7 @@ int sidos_list_pids(int **pids)
     if (!sidos_proc_is_ours())
         result = -ENOENT;
     else
-        result = hides_others(proc) ? add_numbers(&list) : add_listed(&list, proc);
+        result = thoroughly && hides_others(proc) ? add_numbers(&list) : add_listed(&list, proc);
     close(proc);
     if (result < 0)
         free(list.pids);
@@ -135,24 +145,10 @@ static long read_file(int directory, const char *path, char *bytes, size_t room)
     return size < 0 ? -error : size;
 }
 
-/* The kernel writes a newline in a name as \n, and \ as \\. */
-static void copy_name(char *to, size_t room, const char *from, const char *end)
-{
-    char *last = to + room - 1;
-
-    for (; from < end && to < last; from++) {
-        if (*from == '\\' && from + 1 < end)
-            *to++ = *++from == 'n' ? '\n' : *from;
-        else
-            *to++ = *from;
-    }
-    *to = '\0';
-}
-
 /* The numbers from the fourth field of proc_pid_stat(5) on. */
 enum field { PPID, PGID, SID, TTY, TPGID, FLAGS, THREADS = 16, START = 18, FIELDS };
 
-/* Whether the line was whole. The name stands in parentheses, and may hold anything. */
+/* Whether the line was whole. The name stands in parentheses, as it is: it may hold those too. */
 static int parse_stat(struct sid_process *process, const char *line)
 {
     const uint64_t kernels = 0x00200000; /* PF_KTHREAD */
@@ -164,8 +160,8 @@ static int parse_stat(struct sid_process *process, const char *line)
         return 0;
     at = (char *)end + 3;
     for (int i = 0; i < FIELDS; i++)
-        fields[i] = strtoll(at, &at, 10);
-    copy_name(process->command, sizeof process->command, name + 1, end);
+        fields[i] = (int64_t)strtoull(at, &at, 10);
+    snprintf(process->command, sizeof process->command, "%.*s", (int)(end - name - 1), name + 1);
     process->state = end[2];
     process->ppid = (int)fields[PPID];
     process->pgid = (int)fields[PGID];
@@ -174,7 +170,8 @@ static int parse_stat(struct sid_process *process, const char *line)
     process->tpgid = (int)fields[TPGID];
     process->is_kernels = (fields[FLAGS] & (int64_t)kernels) != 0;
     process->lives = !strchr("ZXx", end[2]) || fields[THREADS] > 1;
-    process->start = (uint64_t)fields[START] * (1000000000 / (uint64_t)sysconf(_SC_CLK_TCK));
+    /* Before the beginning of a time namespace it is negative. */
+    process->start = fields[START] * (1000000000 / sysconf(_SC_CLK_TCK));
     return 1;
 }
 
@@ -200,14 +197,56 @@ int sidos_describe(struct sid_process *process)
     return describe_by(process, AT_FDCWD, path);
 }
 
-static void read_arguments(struct sid_process *process, int directory, struct sid_text *text)
+static int read_arguments(struct sid_process *process, int directory, struct sid_text *text)
 {
-    size_t room = text->used < text->room ? text->room - text->used : 0;
+    const size_t most = 1 << 18; /* a process may claim to have been given any amount */
+    size_t left = text->used < text->room ? text->room - text->used : 0, room = left < most ? left : most;
     long size = room ? read_file(directory, "cmdline", text->bytes + text->used, room) : 0;
 
+    if (size == -EMFILE || size == -ENFILE)
+        return (int)size;
     process->arguments = text->used;
     process->size = size < 0 ? 0 : (int)size;
-    text->used += room && (size_t)process->size < room ? (size_t)process->size : room + 1;
+    text->used += room == most || (room && (size_t)process->size < room) ? (size_t)process->size : room + 1;
+    return 1;
+}
+
+/* The directory of a thread other than the main one, or -errno. */
+static int open_other_thread(int directory, int pid)
+{
+    char entries[1024];
+    struct list tasks = {0};
+    int task = openat(directory, "task", O_RDONLY | O_DIRECTORY | O_CLOEXEC), thread = -ENOENT;
+    long size = task < 0 ? -1 : syscall(SYS_getdents64, task, entries, sizeof entries);
+
+    if (task < 0 || size < 0 || add_named(&tasks, entries, size) < 0)
+        thread = -errno;
+    for (int i = 0; i < tasks.count && thread < 0; i++) {
+        snprintf(entries, sizeof entries, "%d", tasks.pids[i]);
+        if (tasks.pids[i] != pid && (thread = openat(task, entries, O_PATH | O_DIRECTORY | O_CLOEXEC)) < 0)
+            thread = -errno;
+    }
+    free(tasks.pids);
+    if (task >= 0)
+        close(task);
+    return thread;
+}
+
+/* Where the main thread alone has ended, its state and its arguments are those of a zombie. */
+static int describe_by_other_thread(struct sid_process *process, int directory, struct sid_text *text)
+{
+    struct sid_process other = {0};
+    int thread = open_other_thread(directory, process->pid), result;
+
+    if (thread < 0)
+        return thread == -EMFILE || thread == -ENFILE ? thread : 1;
+    result = describe_by(&other, thread, "stat");
+    if (result > 0) {
+        process->state = other.state;
+        result = read_arguments(process, thread, text);
+    }
+    close(thread);
+    return result == -EMFILE || result == -ENFILE ? result : 1;
 }
 
 /* All through one directory, so that it is all of one process. That has the effective user for its owner, also if
@@ -225,8 +264,10 @@ int sidos_describe_fully(struct sid_process *process, struct sid_text *text)
     result = describe_by(process, directory, "stat");
     if ((result > 0 || result == -EACCES) && fstat(directory, &owner) == 0)
         process->user = owner.st_uid;
-    if (result > 0 && process->lives && !process->is_kernels)
-        read_arguments(process, directory, text);
+    if (result > 0 && process->lives && process->state == 'Z')
+        result = describe_by_other_thread(process, directory, text);
+    else if (result > 0 && process->lives && !process->is_kernels)
+        result = read_arguments(process, directory, text);
     close(directory);
     return result;
 }
@@ -246,7 +287,7 @@ static unsigned major_of(uint64_t device)
 static int path_by_driver(unsigned major, unsigned minor, char *path, int room)
 {
     char link[48], target[256];
-    const char *name;
+    char *name;
     ssize_t size;
 
     snprintf(link, sizeof link, "/sys/dev/char/%u:%u", major, minor);
@@ -255,7 +296,11 @@ static int path_by_driver(unsigned major, unsigned minor, char *path, int room)
         return 0;
     target[size] = '\0';
     name = strrchr(target, '/');
-    return snprintf(path, (size_t)room, "/dev/%s", name ? name + 1 : target);
+    name = name ? name + 1 : target;
+    for (char *at = name; *at; at++)
+        if (*at == '!') /* how it writes the slash of a directory in /dev */
+            *at = '/';
+    return snprintf(path, (size_t)room, "/dev/%s", name);
 }
 
 int sidos_terminal_path(uint64_t device, char *path, int room)

@@ -60,12 +60,20 @@ struct sidos_ended {
     int64_t usage[16];
 };
 int sidos_wait(int pid, int pidfd, int options, struct sidos_ended *ended);
-/* Opens the terminal side of a pseudo-terminal, close-on-exec, and not to become the caller's controlling terminal. */
-int sidos_open_terminal(int manager);
+/* Open a side of a pseudo-terminal, close-on-exec, and not to become the caller's controlling terminal; its file
+   descriptor, or -errno of `call`, an enum sid_call. */
+int sidos_open_manager(int *call);
+int sidos_open_terminal(int manager, int *call);
+/* The number that a manager's terminal has among those of its file system. */
+int sidos_pty_number(int manager);
+/* Mark an open file, so that it can be told from one that has got its number since, and look for the mark. Nobody else
+   notices. */
+int sidos_mark(int fd);
+int sidos_is_marked(int fd);
 
-/* The pids of all processes that there are, in an array for the caller to free; how many, -ENOENT if nobody can tell,
-   or another -errno. */
-int sidos_list_pids(int **pids);
+/* The pids of all processes that there are, in rising order, in an array for the caller to free; how many, -ENOENT if
+   nobody can tell, or another -errno. `thoroughly`: with those that are hidden, however long that takes. */
+int sidos_list_pids(int **pids, int thoroughly);
 /* Fills what can be known of `process->pid`, all else being 0, its user and arguments apart; 1; 0: gone; -EACCES:
    hidden; or -errno. */
 int sidos_describe(struct sid_process *process);

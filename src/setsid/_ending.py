@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import errno
+import os
 import select
 import signal as signals
 import time
 from contextlib import suppress
+from functools import partial
 
 from ._fields import known_signals
 from ._native import ffi, lib
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
     from ._native import _Child
     from ._process import Process
+    from ._processes import Rows
 
     T = TypeVar("T")
     # Yields (pidfds, seconds): wait until all of them are readable, at most that long.
@@ -26,10 +29,13 @@ if TYPE_CHECKING:
 
 SIGKILL = signals.SIGKILL
 _SIGCONT = signals.SIGCONT
+_STOPPED = ord("T")
 # How long SIGKILL is given to work, in seconds: a process in an uninterruptible sleep can't be waited for for ever.
 _PATIENCE = 5.0
-# How many pidfds are waited on at once: the caller may need files too.
+# How many pidfds are waited on at once, at most this part of all files: the caller may need some too.
 _MOST_WATCHED = 128
+_SHARE = 4
+_NO_FILES = (-errno.EMFILE, -errno.ENFILE)
 # Within this time, in seconds, no session's number gets free and comes up again.
 _TURN_OF_PIDS = 1.0
 
@@ -90,17 +96,19 @@ def drive(
 ) -> EndReport:
     """Take the steps that `begin(grace, signal)` gives. `wait` waits between them."""
     check(grace, signal)
-    steps = begin(grace, signal)
+    steps = None
     wait = wait or wait_for_all
     try:
+        steps = begin(grace, signal)
         while True:
             wait(*next(steps))
     except StopIteration as stop:
         report: EndReport = stop.value
         return report
     except BaseException:
-        steps.close()
-        with suppress(OSError):  # what came in between is worth more
+        if steps:
+            steps.close()
+        with suppress(OSError, ValueError):  # what came in between is worth more; `begin` refuses anew what it refused
             _at_once(begin)
         raise
 
@@ -126,17 +134,19 @@ def end_at_once(process: Process) -> None:
 def ending(process: Process, grace: float, signal: int) -> Steps[EndReport]:
     """The steps of Process.end. The child is reaped last, since nobody else gets a zombie's number."""
     child = process._child
-    if not child.owner:  # it was never made
+    if child.owner != os.getpid():  # it was never made, or by the process of which this one is a forked copy
         return EndReport((), ())
     members = _ChildsMembers(child)
     if not members.are_ours():  # somebody has reaped it, so what bears its number may be another's
         lib.sid_reap(child)
         return EndReport((), ())
+    # An exception may come before the `finally` is done: then the end of `holder` does it, and runs no Python code.
+    holder = ffi.gc(ffi.new("int *"), partial(lib.sid_stay_no_longer, child))
     try:
-        lib.sid_stay(child, 1)  # another thread that waits now must not reap it and so free the number
+        lib.sid_stay_for(child, holder)  # another thread that waits now must not reap it and so free the number
         survived = yield from members.end(signal, grace)
     finally:
-        lib.sid_stay(child, -1)
+        lib.sid_stay_no_longer(child, holder)
     members.kill_unlisted()
     lib.sid_reap(child)
     if members.failure:
@@ -217,6 +227,12 @@ def wait_for_all(fds: set[int], seconds: float) -> None:
             return
 
 
+def _closing(count: int) -> Any:
+    """A C array of `count` and so many file descriptors, none yet; they are closed when it goes."""
+    # Not int[]: of that ffi.gc forgets the length.
+    return ffi.gc(ffi.new(f"int[{1 + count}]", [count, *[-1] * count]), lib.sid_close_counted)
+
+
 class Members:
     """The living processes of a session or process group. Each is known by its pid and start."""
 
@@ -226,30 +242,34 @@ class Members:
         self._number = number
         self._spared = spared
         self.failure: Exception | None = None  # why it is not known who they are
-        self._pidfds = ffi.new("int[]", [-1] * _MOST_WATCHED)  # of those whose end is waited for
+        self._memory = _closing(_MOST_WATCHED)
+        self._pidfds = self._memory + 1  # of those whose end is waited for
         self._places: dict[int, int] = {}  # where each one's is, by its pid
+        self._room = min(_MOST_WATCHED, max(os.sysconf("SC_OPEN_MAX") // _SHARE, 1))
         self._known: set[int] = set()  # the pids of the last pass
+        self._stopped_jobs: set[int] = set()  # those that are stopped, in another group than their parents
         self._seen: set[tuple[int, int]] = set()  # all members that were met
         self._family: set[tuple[int, int]] = set()  # all descendants that were met
         self._next_meeting = 0.0
         self._refused: set[int] = set()  # those that may not be signalled
 
-    def _are_the_same(self, living: Iterable[int]) -> bool:
-        """Whether the number, of which `living` are members, is not another session's or group's by now."""
+    def _are_the_same(self, living: Callable[[], set[tuple[int, int]]]) -> bool:
+        """Whether the number, of which those that `living` gives are members, is not another session's or group's."""
         raise NotImplementedError
 
     def end(self, signal: int, grace: float) -> Steps[set[int]]:
         """Send `signal`, wait for `grace` seconds, send SIGKILL to those left; the pids of those left then."""
         try:
-            if signal == SIGKILL or (yield from self._signal_and_wait(signal, grace)):
-                return (yield from self._kill_and_wait(_PATIENCE))
-            return set()
+            if signal != SIGKILL:
+                yield from self._signal_and_wait(signal, grace)
+            # Always: those who fork and end faster than they are listed are met by the passes that kill alone.
+            return (yield from self._kill_and_wait(_PATIENCE))
         finally:
             self._places.clear()
             self._close(0, _MOST_WATCHED)
 
-    def _signal_and_wait(self, signal: int, seconds: float) -> Steps[set[int]]:
-        """Send `signal` to each member once, and wait until all have ended or the time is over; the pids of those left.
+    def _signal_and_wait(self, signal: int, seconds: float) -> Steps[None]:
+        """Send `signal` to each member once, and wait until all have ended or the time is over.
 
         One that is born meanwhile is its parent's affair, such as a command that cleans up; but it gets the signal too
         if that parent was none of ours any more, and so can't have seen to it.
@@ -259,7 +279,6 @@ class Members:
         is_first = True
         while living := self._look():
             self._meet_family(living)
-            # The leader first: a shell is not to go on when its command has ended.
             for pid, parent in living.items():
                 if pid not in signalled and (is_first or parent not in living):
                     self._signal(pid, signal)
@@ -270,17 +289,19 @@ class Members:
             self._known = set(living)
             signalled &= self._known  # a number that comes up again later is a new process's
             if time.monotonic() >= deadline:
-                return self._known
+                return
             yield self._watch(living), min(self._moment(), deadline - time.monotonic())
-        return set()
 
     def _kill_and_wait(self, seconds: float) -> Steps[set[int]]:
-        """Send SIGKILL to all members until none is left, or the time is over; the pids of those left."""
-        deadline = time.monotonic() + seconds
+        """Send SIGKILL to all members until none is left, or they have not become fewer for so long; who is left."""
         living = self._look()
         self._known = set(living)
-        self._meet_family(living)
+        if living:
+            self._next_meeting = 0.0  # the last time that the parents live
+            self._meet_family(living)
+        deadline = time.monotonic() + seconds
         looks_empty = not living
+        fewest = None
         while True:
             self._refused.clear()
             killed = self._kill()
@@ -289,6 +310,8 @@ class Members:
             looks_empty = not killed  # one that is born as its parent ends may be missed, but not twice
             if killed:
                 self._known = killed
+                if fewest is None or len(killed) < fewest:
+                    fewest, deadline = len(killed), time.monotonic() + seconds
                 if time.monotonic() >= deadline or self._refused >= killed:
                     return killed
                 yield self._watch(killed), min(self._moment(), max(deadline - time.monotonic(), 0))
@@ -300,15 +323,18 @@ class Members:
     # -- who they are
 
     def _look(self) -> dict[int, int]:
-        """The pids of those that live now, the leader first, with their parents' pids."""
+        """The pids of those that live now, with their parents' pids, in the order in which to signal them.
+
+        The leader before others: a shell is not to go on when its command has ended. But stopped jobs before it: their
+        groups are orphaned by its end, and the kernel sends such a group SIGHUP and has it go on.
+        """
         rows = self._listed()
         living = {pid: parent for pid, parent, _ in rows}
-        if self._number in living:
-            living = {self._number: 0, **living}
-        if not self._are_the_same(living):
+        if not self._are_the_same(lambda: {(pid, start) for pid, _, start in rows}):
             return {}
         self._seen.update((pid, start) for pid, _, start in rows)
-        return living
+        order = [*self._stopped_jobs, self._number, *living]
+        return {pid: living[pid] for pid in order if pid in living}
 
     def _listed(self) -> list[tuple[int, int, int]]:
         """(pid, parent's pid, start) of each that lives now."""
@@ -317,19 +343,21 @@ class Members:
         try:
             rows = self._rows(self.scope, self._number)
         except OSError as error:
-            self.failure = error
+            self.failure = error.with_traceback(None)  # which would hold this object
             return []
-        return [row for row in rows if row[0] != self._spared]
+        groups = {row.pid: row.pgid for row in rows}
+        self._stopped_jobs = {
+            row.pid for row in rows if row.state == _STOPPED and groups.get(row.ppid, row.pgid) != row.pgid
+        }
+        return [(row.pid, row.ppid, row.start) for row in rows if row.lives and row.pid != self._spared]
 
-    def _rows(self, scope: int, number: int) -> list[tuple[int, int, int]]:
+    def _rows(self, scope: int, number: int) -> Rows:
         try:
-            rows = look(scope, number)
+            return look(scope, number)
         except OSError as error:
-            if error.errno not in (errno.EMFILE, errno.ENFILE) or not self._places:
+            if error.errno is None or not self._makes_room(-error.errno):
                 raise
-            self._watch(())
-            rows = look(scope, number)
-        return [(row.pid, row.ppid, row.start) for row in rows if row.lives]
+            return look(scope, number)
 
     def _meet_family(self, members: Iterable[int]) -> None:
         """Add all descendants of `members`, and of the descendants that are known, to the family, while their parents
@@ -340,9 +368,10 @@ class Members:
         living: set[tuple[int, int]] = set()
         children: dict[int, list[tuple[int, int]]] = {}
         with suppress(OSError):
-            for pid, parent, start in self._rows(lib.SID_SCOPE_ALL, 0):
-                living.add((pid, start))
-                children.setdefault(parent, []).append((pid, start))
+            for row in self._rows(lib.SID_SCOPE_ALL, 0):
+                if row.lives:
+                    living.add((row.pid, row.start))
+                    children.setdefault(row.ppid, []).append((row.pid, row.start))
         waiting = [*members, *(pid for pid, _ in self._family & living)]
         while waiting:
             born = children.pop(waiting.pop(), [])
@@ -359,12 +388,17 @@ class Members:
             if start
             and pid not in survived
             and pid != self._spared
-            and lib.sid_process(pid, row) == 1
+            and lib.sid_process(pid, row, ffi.NULL) == 1
             and row.lives
             and row.start == start
         }
         ended = {pid for pid, _ in self._seen} - survived - escaped
         return EndReport(tuple(sorted(ended)), tuple(sorted(survived)), tuple(sorted(escaped)))
+
+    def _still_living(self) -> set[tuple[int, int]]:
+        """Those of the last pass that live."""
+        row = ffi.new("struct sid_process *")
+        return {(pid, row.start) for pid in self._known if lib.sid_process(pid, row, ffi.NULL) == 1 and row.lives}
 
     # -- signals
 
@@ -377,22 +411,23 @@ class Members:
 
     def _kill(self) -> set[int]:
         """Send SIGKILL to each member as it is met, so that one that forks does not get away; the pids of those."""
-        if self.scope is None or not self._are_the_same(self._known):
+        if self.scope is None or not self._are_the_same(self._still_living):
             return set()
         room = 256
         while True:
             rows = ffi.new("struct sid_process[]", room)
             count = lib.sid_kill_members(self.scope, self._number, self._spared, rows, room)
+            if self._makes_room(count):
+                continue
+            met = rows[0 : min(max(count, 0), room)]
+            self._seen.update((row.pid, row.start) for row in met)
             if count <= room:
                 break
             room = 2 * count
         if count < 0:
             self.failure = no_list(count)
-        for row in rows[0 : max(count, 0)]:
-            self._seen.add((row.pid, row.start))
-            if row.result == -errno.EPERM:
-                self._refused.add(row.pid)
-        return {row.pid for row in rows[0 : max(count, 0)]}
+        self._refused.update(row.pid for row in met if row.result == -errno.EPERM)
+        return {row.pid for row in met}
 
     # -- the wait for their end
 
@@ -401,14 +436,26 @@ class Members:
         wanted = dict.fromkeys(pids)
         for pid in self._places.keys() - wanted.keys():
             self._close(self._places.pop(pid))
-        free = iter({*range(_MOST_WATCHED)} - {*self._places.values()})
+        free = iter({*range(self._room)} - {*self._places.values()})
         for pid in wanted.keys() - self._places.keys():
             place = next(free, None)
             if place is None:
                 break
-            if self._open(pid, self._pidfds + place) == 0:
+            result = self._open(pid, self._pidfds + place)
+            if result == 0:
                 self._places[pid] = place
+            elif result in _NO_FILES:
+                self._makes_room(result)
+                break
         return {self._pidfds[place] for place in self._places.values()}
+
+    def _makes_room(self, result: int) -> bool:
+        """Whether `result` tells that there is no file left, but by closing the pidfds there are now."""
+        if result not in _NO_FILES or not self._places:
+            return False
+        self._room = max(len(self._places) // 2, 1)
+        self._watch(())
+        return True
 
     def _open(self, pid: int, pidfd: Any) -> int:
         return lib.sid_watch_member(self.scope or 0, self._number, pid, pidfd)
@@ -416,27 +463,23 @@ class Members:
     def _close(self, first: int, count: int = 1) -> None:
         lib.sid_close_all(self._pidfds + first, count)
 
-    def __del__(self) -> None:  # an exception may have come in between
-        if hasattr(self, "_pidfds"):
-            self._close(0, _MOST_WATCHED)
-
 
 class _ChildsMembers(Members):
     """Those of the session or group that an unreaped child leads, or the child alone."""
 
     def __init__(self, child: _Child) -> None:
         self._child = child
-        self._own = ffi.new("int[]", [-1])  # a pidfd, which outlives a child that is reaped elsewhere
-        lib.sid_watch_child(child, self._own)
+        self._own = _closing(1)  # a pidfd, which outlives a child that is reaped elsewhere
+        lib.sid_watch_child(child, self._own + 1)
         super().__init__(_scope_of(child), child.pid)
 
     def are_ours(self) -> bool:
         """Whether the child's number is still its own: it is not reaped, or its group lives on."""
-        return bool(lib.sid_is_ours(self._child) or lib.sid_group_lives(self._own[0]))
+        return bool(lib.sid_is_ours(self._child) or lib.sid_group_lives(self._own[1]))
 
-    def _are_the_same(self, living: Iterable[int]) -> bool:
+    def _are_the_same(self, living: Callable[[], set[tuple[int, int]]]) -> bool:
         # Reaped elsewhere all the same, the child frees its number once the last of the members that we know has gone.
-        return self.are_ours() or not self._known.isdisjoint(living)
+        return self.are_ours() or not self._seen.isdisjoint(living())
 
     def _listed(self) -> list[tuple[int, int, int]]:
         """The child is asked of waitid, which does not reap it while it stays."""
@@ -476,11 +519,6 @@ class _ChildsMembers(Members):
             return lib.sid_watch_child(self._child, pidfd)
         return super()._open(pid, pidfd)
 
-    def __del__(self) -> None:
-        super().__del__()
-        if hasattr(self, "_own"):
-            lib.sid_close_all(self._own, 1)
-
 
 def _scope_of(child: _Child) -> int | None:
     """What a child leads; None, the child alone, also where the caller itself is in that."""
@@ -502,12 +540,13 @@ class _SessionsMembers(Members):
         self._since = since
         self._looked = time.monotonic()
 
-    def _are_the_same(self, living: Iterable[int]) -> bool:
+    def _are_the_same(self, living: Callable[[], set[tuple[int, int]]]) -> bool:
         since_last_look, self._looked = time.monotonic() - self._looked, time.monotonic()
         leader = ffi.new("struct sid_process *")
-        if lib.sid_process(self._number, leader) == 1:
+        # A hidden one has no state, and nothing is known of it.
+        if lib.sid_process(self._number, leader, ffi.NULL) == 1 and leader.state:
             return bool(leader.start <= self._since)
-        return since_last_look < _TURN_OF_PIDS or not self._known.isdisjoint(living)
+        return since_last_look < _TURN_OF_PIDS or not self._seen.isdisjoint(living())
 
 
 class _JobsMembers(Members):
@@ -518,8 +557,8 @@ class _JobsMembers(Members):
         self._children = children
         self._is_taken = is_taken
 
-    def _are_the_same(self, living: Iterable[int]) -> bool:
-        return self._is_taken() or not self._known.isdisjoint(living)
+    def _are_the_same(self, living: Callable[[], set[tuple[int, int]]]) -> bool:
+        return self._is_taken() or not self._seen.isdisjoint(living())
 
     def signal_all(self, signal: int) -> None:
         """Signal the whole group: one child in it that is not reaped is enough."""

@@ -50,8 +50,11 @@ CALLS = (
     "pidfd_open",
     "set_robust_list",
     "fstatfs",
-    "posix_openpt",
-    "unlockpt",
+    "ioctl(TIOCSPTLCK)",
+    "ioctl(TIOCGPTPEER)",
+    "ioctl(TIOCSWINSZ)",
+    "tcgetattr",
+    "tcsetattr",
 )
 
 # By (SystemCallError or a subclass, built-in class).

@@ -9,7 +9,7 @@ import errno as codes
 import os
 
 from . import _procfs
-from ._native import lib
+from ._native import ffi, lib
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -90,6 +90,8 @@ def group_elsewhere(pgid: int, sid: int) -> str | None:
 
 def terminal(errno: int, fd: int, *_: object) -> str | None:
     """What is the matter with a file descriptor that should be the caller's terminal."""
+    if errno in (codes.EIO, codes.ENOTTY) and _is_hung_up(fd):
+        return f"the terminal of file descriptor {fd} is hung up"
     if errno != codes.ENOTTY or not os.isatty(fd):
         return _not_a_terminal(errno, fd)
     if _is_manager(fd):
@@ -112,6 +114,11 @@ def _bad_fd(fd: int) -> str | None:
     return f"file descriptor {fd} is not open" if lib.sid_fd_flags(fd) == -codes.EBADF else None
 
 
+def _is_hung_up(fd: int) -> bool:
+    """Whether the other side has closed it, or vhangup(2) has: nothing can be asked of it then."""
+    return lib.sid_get_size(fd, ffi.new("int *"), ffi.new("int *")) == -codes.EIO
+
+
 def _is_manager(fd: int) -> bool:
     """Whether `fd` is the manager side of a pseudo-terminal, which every session may ask of its other side."""
     return os.major(os.fstat(fd).st_rdev) == 5 and os.minor(os.fstat(fd).st_rdev) == 2  # /dev/ptmx
@@ -122,6 +129,31 @@ def _tty_name(fd: int) -> str:
         return os.ttyname(fd)
     except OSError:  # a manager side, or a terminal of another mount namespace
         return f"the terminal of file descriptor {fd}"
+
+
+def _open_pty(errno: int, *_: object) -> str | None:
+    """A side of a pseudo-terminal could not be opened."""
+    if errno == codes.ENOSPC:
+        in_use, most, reserved = (_pty_number(name) for name in ("nr", "max", "reserve"))
+        if in_use < most - reserved:  # this mount of devpts has a limit of its own
+            return None
+        return f"{in_use} pseudo-terminals are in use, of {most} (/proc/sys/kernel/pty/max)"
+    if errno == codes.ENODEV or (errno == codes.ENOENT and os.path.islink("/dev/ptmx")):
+        return None if os.path.ismount("/dev/pts") else "nothing is mounted at /dev/pts"
+    return _too_many_files(errno)
+
+
+def _pty_number(name: str) -> int:
+    with open(f"/proc/sys/kernel/pty/{name}") as file:
+        return int(file.read())
+
+
+def _too_many_files(errno: int, *_: object) -> str | None:
+    if errno != codes.EMFILE:
+        return None
+    import resource
+
+    return f"this process may have {resource.getrlimit(resource.RLIMIT_NOFILE)[0]} open files (RLIMIT_NOFILE)"
 
 
 def _acquire_ctty(errno: int, fd: int) -> str | None:
@@ -171,6 +203,13 @@ _CALL_HINTS: dict[str, Callable[..., str | None]] = {
     "tcsetpgrp": _tcsetpgrp,
     "ioctl(TIOCSCTTY)": _acquire_ctty,
     "ioctl(TIOCNOTTY)": terminal,
+    "ioctl(TIOCGWINSZ)": terminal,
+    "ioctl(TIOCSWINSZ)": terminal,
+    "tcgetattr": terminal,
+    "tcsetattr": terminal,
+    "open": _open_pty,
+    "ioctl(TIOCGPTPEER)": _open_pty,
+    "fcntl": _too_many_files,
     "kill": _no_signal,
     "opendir": lambda errno: _NO_PROC if errno == codes.ENOENT else None,
     "pidfd_send_signal": _no_signal,

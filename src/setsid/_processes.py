@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 
@@ -46,9 +47,10 @@ class ProcessInfo(_Fields):
         tty: the path of its controlling terminal, as "/dev/pts/4"; None without one.
         state: a letter: R runs, S sleeps, D sleeps in the kernel and hears no signal, T stopped, t stopped by a
             debugger, Z zombie, I idle kernel thread; "?" where the system hides what others run (the mount option
-            hidepid), and then `ppid` is 0 and all that follows is empty.
-        comm: the name of its program, or what it has made of that, at most 15 bytes.
-        args: the program and its arguments; () for a zombie, a kernel thread, and where it has erased them.
+            hidepid), and then `ppid` is 0 and all that follows is empty, `uid` apart with hidepid=1.
+        comm: the name of its program, or what it has made of that, at most 15 bytes (more for a kernel thread).
+        args: the program and its arguments, or what it has written over them, of which 256 KiB are read; () for a
+            zombie, a kernel thread, where it has erased them, and for a moment when a program begins.
         start_time: when it was made, in seconds since 1970 by the clock of now.
         foreground_pgid: its terminal's foreground process group; None without a terminal.
         uid: its effective user.
@@ -68,7 +70,7 @@ _UNKNOWN = ord("?")
 
 
 class Rows(list["Any"]):
-    """A struct sid_process for each process, and the memory in which they are."""
+    """A struct sid_process for each process, and the memory in which they are: hold it as long as you read one."""
 
     __slots__ = ("memory",)
 
@@ -106,12 +108,27 @@ def look_fully(scope: int, number: int = 0) -> tuple[Rows, bytes]:
     """The same with users and arguments, which are in the bytes."""
     room = 1 << 18
     while True:
-        memory = _allocate("char[]", room)
-        text = ffi.new("struct sid_text *", {"bytes": memory, "room": room})
+        text, memory = _text(room)
         rows = look(scope, number, text)
         if text.used <= room:
             return rows, ffi.unpack(memory, text.used)
         room *= 4
+
+
+def look_at(pid: int) -> tuple[Rows, bytes]:
+    """The same of one process, if it is there."""
+    text, memory = _text(1 << 18)  # that much is read of one
+    rows = ffi.new("struct sid_process[]", 1)
+    count = lib.sid_process(pid, rows, text)
+    if count < 0:
+        raise no_list(count)
+    return Rows(rows, count), ffi.unpack(memory, text.used)
+
+
+def _text(room: int) -> tuple[Any, Any]:
+    """A struct sid_text and its memory, which it does not hold."""
+    memory = _allocate("char[]", room)
+    return ffi.new("struct sid_text *", {"bytes": memory, "room": room}), memory
 
 
 _allocate = ffi.new_allocator(should_clear_after_alloc=False)
@@ -120,7 +137,7 @@ _allocate = ffi.new_allocator(should_clear_after_alloc=False)
 def describe(rows: Rows, text: bytes) -> list[ProcessInfo]:
     """What `look_fully` has found, for users."""
     terminals: dict[int, str | None] = {0: None}
-    boot = _boot_time()
+    boot = boot_time()
     found = []
     for row in rows:
         tty, user, start, tpgid, size = row.tty, row.user, row.start, row.tpgid, row.size
@@ -141,13 +158,18 @@ def describe(rows: Rows, text: bytes) -> list[ProcessInfo]:
                 chr(row.state or _UNKNOWN),
                 ffi.string(row.command).decode(_ENCODING, "surrogateescape"),
                 arguments,
-                boot + start / 1e9 if start else 0.0,
+                boot + start / 1e9 if row.state else 0.0,
                 None if tpgid < 0 else tpgid,
                 None if user == _NO_USER else user,
                 bool(row.is_kernels),
             )
         )
     return found
+
+
+def all_processes() -> list[ProcessInfo]:
+    """All processes that can be seen, kernel threads and zombies too, by their pids. Raises as `look` does."""
+    return describe(*look_fully(lib.SID_SCOPE_ALL))
 
 
 def terminal_path(device: int) -> str | None:
@@ -161,9 +183,14 @@ def terminal_path(device: int) -> str | None:
 _boot = 0.0
 
 
-def _boot_time() -> float:
+def boot_time() -> float:
+    """When the clock of sid_now began, in seconds since 1970."""
     global _boot
-    boot = time.time() - lib.sid_now() / 1e9
+    # The one of three looks at both clocks in which the least has come in between.
+    before, wall, after = min(
+        ((lib.sid_now(), time.time(), lib.sid_now()) for _ in range(3)), key=lambda times: times[2] - times[0]
+    )
+    boot = wall - (before + after) / 2e9
     if abs(boot - _boot) > 0.5:  # somebody has set the clock
         _boot = boot
     return _boot
@@ -173,12 +200,25 @@ def orphaned_groups(processes: Iterable[ProcessInfo]) -> set[int]:
     """The orphaned process groups among all the processes of a session.
 
     A group is not orphaned as long as one of its members has a parent in another group of the same session: that can
-    continue it. POSIX, 3.264; zombies don't count, nor does process 1 as a parent.
+    continue it. POSIX, 3.264; zombies don't count, nor does the first process of all as a parent.
     """
     groups = {process.pid: process.pgid for process in processes}
+    if 1 in groups and _is_first_of_all():
+        del groups[1]
     adopted = {
         process.pgid
         for process in processes
-        if process.state not in "ZXx" and process.ppid != 1 and groups.get(process.ppid, process.pgid) != process.pgid
+        if process.state not in "ZXx" and groups.get(process.ppid, process.pgid) != process.pgid
     }
-    return set(groups.values()) - adopted
+    return {process.pgid for process in processes} - adopted
+
+
+def _is_first_of_all() -> bool:
+    """Whether process 1 is the system's, and not that of a pid namespace below."""
+    try:
+        return os.stat("/proc/self/ns/pid").st_ino == _FIRST_PID_NAMESPACE
+    except OSError:
+        return True
+
+
+_FIRST_PID_NAMESPACE = 0xEFFFFFFC

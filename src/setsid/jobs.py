@@ -404,7 +404,7 @@ def _state_of(process: Process) -> tuple[ProcessState, int]:
     state = CHANGES[result]
     if state is RUNNING:  # or somebody has taken the news that it was stopped
         row = ffi.new("struct sid_process *")
-        if lib.sid_process(child.pid, row) == 1 and row.state == ord("T"):
+        if lib.sid_process(child.pid, row, ffi.NULL) == 1 and row.state == ord("T"):
             state = STOPPED
     elif state is DONE:
         lib.sid_reap(child)

@@ -5,21 +5,18 @@ What a terminal does with what is typed (raw and cooked modes) is for the standa
 
 from __future__ import annotations
 
-import errno
-import os
-
-from ._calls import as_fd, as_int, tcgetpgrp, tcsetpgrp
-from ._errors import CALLS, SystemCallError, error
+from ._calls import as_fd, as_int
+from ._errors import CALLS, SystemCallError, error, prepare
 from ._fields import NEW_SESSION
 from ._native import ffi, lib
-from ._setup import ChildSetup
+from ._setup import ChildSetup, with_changes
 from ._spawn import spawn
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import TracebackType
-    from typing import Any, NamedTuple
+    from typing import Any, ClassVar, NamedTuple
 
     from typing_extensions import Self, Unpack
 
@@ -44,9 +41,7 @@ else:
 __all__ = ["Pty", "WindowSize", "foreground_group"]
 
 _MOST = 0xFFFF  # an unsigned short
-
-# Whose each file descriptor is: a later Pty may have the number of one that somebody else has closed.
-_owners: dict[int, Any] = {}
+_STREAMS = ("stdin", "stdout", "stderr")
 
 
 class Pty:
@@ -57,44 +52,55 @@ class Pty:
     when nobody has the terminal side open any more: so `spawn` closes this process's copy of it.
 
     As a context manager, it closes what it still has at the end: the session on it gets SIGHUP then. A Pty that is
-    dropped closes it too. A number that it no longer has, since somebody else has closed it, is left alone.
+    dropped closes it too. A number that it no longer has, since somebody else has closed it, is left alone, whatever
+    file has got it since. A child that has been forked has files of its own: nothing that it closes hangs up.
 
-    A Pty can stand where a ChildSetup takes a terminal (`ctty`, `stdin`, ...), for its terminal side.
+    A Pty can stand where a ChildSetup takes a terminal (`ctty`, `stdin`, ...), for its terminal side. What it does with
+    what is typed, and how to change that, is for the standard modules `tty` and `termios`: `tty.setraw(pty.terminal)`.
     """
 
-    __slots__ = ("__weakref__", "_ends", "_name")
+    __slots__ = ("__weakref__", "_pty")
 
-    _ends: Any
+    _pty: Any  # struct sid_pty
+
+    # On the class, so that they are there as long as there is a Pty, at the interpreter's end too.
+    _close_manager = staticmethod(lib.sid_close_manager)
+    _close_terminal = staticmethod(lib.sid_close_terminal)
+    _owners: ClassVar[dict[int, Any]] = {}  # whose each file descriptor is
 
     def __init__(self, rows: int = 24, columns: int = 80) -> None:
         """`rows` and `columns`: 0 to 65535 each; ValueError for others.
 
-        Raises SystemCallError: EMFILE, ENOSPC when there are no more pseudo-terminals, ENOENT without /dev/ptmx.
-        posix_openpt(3), pty(7)
+        Raises SystemCallError: EMFILE, ENFILE; ENOSPC when there are no more pseudo-terminals; ENOENT, ENODEV without
+        /dev/ptmx and its file system. ptmx(4), pty(7)
         """
-        self._ends = ffi.new("int[]", [-1, -1])
-        self._name = ""
         rows, columns = _checked(rows, columns)
+        prepare()
+        self._pty = ffi.new("struct sid_pty *", (-1, -1))
         call = ffi.new("int *")
-        result = lib.sid_open_pty(self._ends, call)
+        result = lib.sid_open_pty(self._pty, rows, columns, call)
         if result < 0:
-            raise error(result, CALLS[call[0]])
-        for fd in self._ends:
-            _owners[fd] = self._ends
-        self._name = _name_of(self._ends[0])
-        self.resize(rows, columns)
+            raise _not_opened(result, call[0])
+        self._own(self._pty.manager)
+        self._own(self._pty.terminal)
 
     # -- what it is
 
     @property
     def manager(self) -> int:
         """The file descriptor of the manager side, for who shows the terminal. ValueError once it is closed."""
-        return self._end(0, "manager")
+        fd: int = self._pty.manager
+        if fd < 0:
+            raise ValueError(f"the manager side of {self.name} is closed")
+        return fd
 
     @property
     def terminal(self) -> int:
         """The file descriptor of the terminal side, for programs. ValueError once it is closed."""
-        return self._end(1, "terminal")
+        fd: int = self._pty.terminal
+        if fd < 0:
+            raise ValueError(f"the terminal side of {self.name} is closed")
+        return fd
 
     def fileno(self) -> int:
         """The terminal side, as `terminal`: that is what a program is given. To poll for output, poll `manager`."""
@@ -102,12 +108,15 @@ class Pty:
 
     @property
     def name(self) -> str:
-        """The path of the terminal side, as "/dev/pts/4". ptsname(3)"""
-        return self._name
+        """The path of the terminal side, as "/dev/pts/4", where the file system of /dev/ptmx is mounted at /dev/pts.
+
+        Nothing here depends on that: the terminal is opened without its path. ptsname(3)
+        """
+        return f"/dev/pts/{self._pty.number}"
 
     @property
     def size(self) -> WindowSize:
-        """The size. Raises ValueError once the manager side is closed. ioctl_tty(2), TIOCGWINSZ"""
+        """The size. ValueError once the manager side is closed. ioctl_tty(2), TIOCGWINSZ"""
         rows, columns = ffi.new("int *"), ffi.new("int *")
         result = lib.sid_get_size(self.manager, rows, columns)
         if result < 0:
@@ -138,13 +147,18 @@ class Pty:
         its three standard streams. `setup` and `changes` say the rest, or otherwise.
 
         This process's copy of the terminal side is closed then, so that the manager side's reader sees the end. If that
-        was closed before, it is opened anew for the program. Arguments and errors are those of `setsid.spawn`.
+        was closed before, it is opened anew for the program. A failure leaves it as it was.
+
+        Arguments and errors are those of `setsid.spawn`. EPERM of stage `ctty` when another session has the terminal;
+        ValueError once the manager side is closed.
         """
-        was_open = self._ends[1] >= 0
+        plan = with_changes(setup, changes)
+        pty = self._pty
+        was_open = pty.terminal >= 0
         if not was_open:
             self._open_terminal()
         try:
-            process = spawn(argv, self._plan(setup, changes), executable=executable, env=env)
+            process = spawn(argv, _on(pty.terminal, plan), executable=executable, env=env)
         except BaseException:
             if not was_open:
                 self.close_terminal()
@@ -152,29 +166,27 @@ class Pty:
         self.close_terminal()
         return process
 
-    def _plan(self, setup: ChildSetup | None, changes: SetupFields) -> ChildSetup:
-        """The plan of a program on this terminal. What is said holds, be it for the terminal's own fields."""
-        plan = (setup or ChildSetup()).replace(**changes)
-        ours: SetupFields = {"ctty": self, "stdin": self, "stdout": self, "stderr": self, "process_group": NEW_SESSION}
-        unsaid = {name: value for name, value in ours.items() if getattr(plan, name) is None}
-        return plan.replace(**unsaid)  # type: ignore[arg-type]
-
     # -- closing
 
     def close_terminal(self) -> None:
         """Close this process's copy of the terminal side. Does nothing the second time."""
-        self._close(1)
+        self._disown(self._pty.terminal)
+        self._close_terminal(self._pty)
 
     def detach(self) -> int:
         """Hand the manager side over: its file descriptor, which is the caller's to close from here on.
 
-        The terminal side is closed. ValueError if the manager side is.
+        The terminal side is closed. ValueError if the manager side is; SystemCallError (EBADF) if its number is another
+        file's by now.
         """
         manager = self.manager
+        self._disown(manager)
         self.close_terminal()
-        self._ends[0] = -1
-        _owners.pop(manager, None)
-        return manager
+        result = lib.sid_take_manager(self._pty)
+        if result < 0:
+            hint = f"somebody else has closed file descriptor {manager}, the manager side of {self.name}"
+            raise SystemCallError(-result, "fcntl", hint=hint)
+        return result
 
     def close(self) -> None:
         """Close both sides; does nothing the second time.
@@ -182,8 +194,9 @@ class Pty:
         When nobody else has the manager side open, the terminal is hung up: the leader and the foreground process group
         of its session get SIGHUP.
         """
-        self._close(1)
-        self._close(0)
+        self.close_terminal()
+        self._disown(self._pty.manager)
+        self._close_manager(self._pty)
 
     def __enter__(self) -> Self:
         return self
@@ -194,46 +207,39 @@ class Pty:
         self.close()
 
     def __del__(self) -> None:
-        if getattr(self, "_ends", None):
+        if hasattr(self, "_pty"):
             self.close()
 
     def __repr__(self) -> str:
-        manager, terminal = self._ends
-        shown = [f"{name}={fd}" for name, fd in (("manager", manager), ("terminal", terminal)) if fd >= 0]
-        return f"<Pty {' '.join([self._name, *shown] if shown else [self._name, 'closed'])}>"
+        ends = (("manager", self._pty.manager), ("terminal", self._pty.terminal))
+        shown = [f"{name}={fd}" for name, fd in ends if fd >= 0]
+        return f"<Pty {' '.join([self.name, *(shown or ['closed'])])}>"
 
     # -- the numbers of its files
 
-    def _end(self, index: int, name: str) -> int:
-        fd: int = self._ends[index]
-        if fd < 0:
-            raise ValueError(f"the {name} side of {self._name} is closed")
-        return fd
-
     def _open_terminal(self) -> None:
-        result = lib.sid_open_terminal(self.manager, self._ends + 1)
+        if self._pty.manager < 0:
+            raise ValueError(f"the manager side of {self.name} is closed")
+        call = ffi.new("int *")
+        result = lib.sid_reopen_terminal(self._pty, call)
         if result < 0:
-            raise error(result, "open", filename=self._name)
-        _owners[self._ends[1]] = self._ends
+            raise _not_opened(result, call[0])
+        self._own(self._pty.terminal)
 
-    def _close(self, index: int) -> None:
-        ends: Any = self._ends
-        fd = ends[index]
-        if fd >= 0 and _owners.get(fd, 0) is ends:
-            del _owners[fd]
-            if self._is_still(fd):
-                lib.sid_close_all(ends + index, 1)
-        ends[index] = -1
+    def _own(self, fd: int) -> None:
+        """Whoever had the number has lost it: somebody else has closed it."""
+        before = self._owners.get(fd)
+        self._owners[fd] = self._pty
+        if before is not None and before is not self._pty:
+            if before.manager == fd:
+                before.manager = -1
+            if before.terminal == fd:
+                before.terminal = -1
 
-    def _is_still(self, fd: int) -> bool:
-        """Whether the number is still of a side of this terminal, not of a file that somebody has opened since."""
-        try:
-            return _name_of(fd) == self._name
-        except OSError:
-            try:
-                return os.ttyname(fd) == self._name
-            except OSError:
-                return False
+    def _disown(self, fd: int) -> None:
+        """Before it is closed: another Pty may have the number at once."""
+        if self._owners.get(fd) is self._pty:
+            self._owners.pop(fd, None)
 
 
 def _checked(rows: int, columns: int) -> tuple[int, int]:
@@ -244,12 +250,23 @@ def _checked(rows: int, columns: int) -> tuple[int, int]:
     return rows, columns
 
 
-def _name_of(manager: int) -> str:
-    name = ffi.new("char[]", 128)
-    result = lib.sid_pty_name(manager, name, 128)
-    if result < 0:
-        raise error(result, "ptsname", manager)
-    return os.fsdecode(ffi.string(name))
+def _not_opened(result: int, call: int) -> SystemCallError:
+    name = CALLS[call]
+    return error(result, name, filename="/dev/ptmx" if name == "open" else None)
+
+
+def _on(terminal: int, plan: ChildSetup) -> ChildSetup:
+    """The plan of a program on a terminal. What is said holds, be it for the terminal's own fields."""
+    passed = plan.pass_fds or ()
+    fields: SetupFields = {}
+    if plan.process_group is None:
+        fields["process_group"] = NEW_SESSION
+    if plan.ctty is None:
+        fields["ctty"] = terminal
+    for number, stream in enumerate(_STREAMS):
+        if getattr(plan, stream) is None and number not in passed:
+            fields[stream] = terminal  # type: ignore[literal-required]
+    return plan.replace(**fields)
 
 
 class foreground_group:  # noqa: N801 - it is used as a function
@@ -258,49 +275,57 @@ class foreground_group:  # noqa: N801 - it is used as a function
 
     At the end the terminal goes back to the group that had it, with the modes that it had (so after a program that has
     left it raw, or was killed in it), however the block ends; to the caller's own group if the other one is gone. The
-    caller may be in the background: no SIGTTOU stops it.
+    caller may be in the background: no SIGTTOU stops it. `tty` may be closed meanwhile, and a child that is forked
+    meanwhile gives nothing back.
 
         tty: a file descriptor, a file or a Pty.
         pgid: a process group of the caller's session.
 
     Raises SystemCallError when it begins: ENOTTY when `tty` is not the caller's controlling terminal, EIO when that is
-    hung up, EPERM and ESRCH when there is no such group in the session; when it ends, if the terminal can't be given
-    back, unless there is another exception. tcsetpgrp(3), tcsetattr(3)
+    hung up, EPERM and ESRCH when there is no such group in the session, EMFILE; when it ends, if the terminal can't be
+    given back, unless there is another exception. RuntimeError for one that has begun already.
+    tcsetpgrp(3), tcsetattr(3)
     """
 
-    __slots__ = ("_fd", "_modes", "_pgid", "_previous")
+    __slots__ = ("_loan", "_pgid", "_tty")
+
+    # On the class, so that it is there as long as there is one, at the interpreter's end too.
+    _take_back = staticmethod(lib.sid_take_back)
 
     def __init__(self, tty: FileLike, pgid: int) -> None:
-        self._fd = as_fd(tty, "tty")
+        self._tty = as_fd(tty, "tty")
         self._pgid = as_int(pgid, "pgid")
-        self._previous = 0
-        self._modes = ffi.new("char[]", 256)
+        self._loan = ffi.new("struct sid_loan *", (-1, -1))
 
     def __enter__(self) -> Self:
-        self._previous = tcgetpgrp(self._fd)
-        result = lib.sid_get_modes(self._fd, self._modes, len(self._modes))
+        if self._loan.fd >= 0:
+            raise RuntimeError("the terminal is lent already: make another foreground_group")
+        prepare()
+        try:
+            result = lib.sid_lend(self._loan, self._tty, self._pgid)
+        except BaseException:  # of a signal handler: no block begins, so none will end
+            self._take_back(self._loan)
+            raise
         if result < 0:
-            raise error(result, "tcgetattr", self._fd)
-        tcsetpgrp(self._fd, self._pgid)
+            raise self._error(result, self._tty, self._pgid)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        try:
-            self._give_back()
-        except OSError:
-            if value is None:
-                raise
+        result = self._take_back(self._loan)
+        if result >= 0:
+            return
+        reason = self._error(result, self._loan.failed, self._loan.previous)
+        self._take_back(self._loan)  # closes what has failed
+        if value is None:
+            raise reason
 
-    def _give_back(self) -> None:
-        """The modes first: whoever has the terminal then may change them."""
-        result = lib.sid_set_modes(self._fd, self._modes)
-        try:
-            tcsetpgrp(self._fd, self._previous)
-        except SystemCallError as reason:
-            if reason.errno not in (errno.EPERM, errno.ESRCH, errno.EINVAL):
-                raise
-            tcsetpgrp(self._fd, os.getpgrp())  # the group is gone
-        if result < 0:
-            raise error(result, "tcsetattr", self._fd)
+    def __del__(self) -> None:
+        """Of one whose block a signal handler's exception has kept from ending, or that could not give it back."""
+        if hasattr(self, "_loan"):
+            self._take_back(self._loan)
+
+    def _error(self, result: int, tty: int, pgid: int) -> SystemCallError:
+        call = CALLS[self._loan.call]
+        return error(result, call, *((tty, pgid) if call == "tcsetpgrp" else (tty,)))
