@@ -208,19 +208,21 @@ def test_0_is_no_session_and_so_has_no_foreground_and_no_orphans() -> None:
 
 
 def test_nothing_asked_means_the_sessions_of_the_caller(scene: Scene) -> None:
-    assert {scene.sid, os.getsid(0)} <= sids()
-    assert {scene.sid, os.getsid(0)} <= {session["sid"] for session in as_json()}
-    assert {scene.sid, os.getsid(0)} <= sids("--user", os.geteuid())
+    with sleeping() as other:
+        assert {scene.sid, other.pid} <= sids()
+        assert {scene.sid, other.pid} <= {session["sid"] for session in as_json()}
+        assert {scene.sid, other.pid} <= sids("--user", os.geteuid())
 
 
 @needs_root
 def test_the_caller_is_the_effective_user_and_others_are_shown_if_asked_for() -> None:
-    with sleeping(user=65534, group=65534, extra_groups=()) as other:
+    with sleeping() as own, sleeping(user=65534, group=65534, extra_groups=()) as other:
         assert other.pid not in sids()
         assert other.pid in sids("--all")
         assert other.pid in sids("-a")
         assert other.pid in sids("--user", "65534")
-        assert os.getsid(0) not in sids("-u65534")
+        assert own.pid in sids()
+        assert own.pid not in sids("-u65534")
         name = _text.user(65534)
         if name:
             assert other.pid in sids("-u", name)
@@ -236,14 +238,14 @@ def test_the_caller_is_the_effective_user_and_others_are_shown_if_asked_for() ->
         if viewer.wait() == 0:  # it may read Python
             shown = {int(row[0]) for row in rows(text)}
             assert shown >= {other.pid, viewer.pid}
-            assert os.getsid(0) not in shown
+            assert own.pid not in shown
         viewer.close()
 
 
 def test_pid_means_the_session_that_it_is_in(scene: Scene) -> None:
     for name in "leader", "second", "orphan", "zombie":
         assert sids("--pid", scene.pids[name]) == {scene.sid}
-    assert sids(f"-p{os.getpid()}") == {os.getsid(0)}
+    assert sids(f"-p{scene.pids['leader']}") == {scene.sid}
 
 
 def test_tty_by_each_of_its_names(scene: Scene) -> None:
@@ -273,14 +275,14 @@ def test_what_is_asked_for_is_added_up(scene: Scene) -> None:
         (["--user", "3999999999"], "no session has a process of user 3999999999"),
     ],
 )
-def test_who_is_not_there_is_said_and_the_others_are_shown(arguments: list[str], message: str) -> None:
+def test_who_is_not_there_is_said_and_the_others_are_shown(scene: Scene, arguments: list[str], message: str) -> None:
     result = command("lssid", *arguments)
     assert (result.returncode, result.stdout, result.stderr) == (1, "", f"lssid: {message}\n")
     result = command("lssid", "--json", *arguments)
     assert (result.returncode, json.loads(result.stdout), result.stderr) == (1, {"sessions": []}, f"lssid: {message}\n")
-    result = command("lssid", *arguments, "--pid", os.getpid())
+    result = command("lssid", *arguments, "--pid", scene.pids["second"])
     assert (result.returncode, result.stderr) == (1, f"lssid: {message}\n")
-    assert {int(row[0]) for row in rows(result.stdout)} == {os.getsid(0)}
+    assert {int(row[0]) for row in rows(result.stdout)} == {scene.sid}
 
 
 def test_a_dead_process_and_its_session_are_not_there() -> None:
@@ -333,11 +335,11 @@ def test_a_wrong_command_line(arguments: list[str], message: str) -> None:
     assert (result.returncode, result.stdout, result.stderr) == (2, "", told)
 
 
-def test_main_returns_the_exit_status(capfd: pytest.CaptureFixture[str]) -> None:
+def test_main_returns_the_exit_status(scene: Scene, capfd: pytest.CaptureFixture[str]) -> None:
     before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGPIPE)
     try:
         assert main(["--version"]) == 0
-        assert main(["--pid", str(os.getpid())]) == 0
+        assert main(["--pid", str(scene.pids["second"])]) == 0
         assert main(["4194999"]) == 1
         assert main(["-x"]) == 2
     finally:

@@ -211,7 +211,7 @@ def test_kernel_threads_are_in_session_0() -> None:
     assert (kthreadd.comm, kthreadd.ppid, kthreadd.pgid, kthreadd.sid) == ("kthreadd", 0, 0, 0)
     assert (kthreadd.args, kthreadd.tty, kthreadd.foreground_pgid, kthreadd.uid) == ((), None, None, 0)
     assert {process.ppid for process in threads.values()} == {0, 2}
-    assert not any(process.is_kernel_thread for process in Session(os.getsid(0)).processes())
+    assert os.getpid() not in threads
 
 
 # -- who is there
@@ -659,7 +659,7 @@ def look(number):
         while not done.is_set():
             assert pids(session.processes()) == [stays.pid]
             assert session in sessions()
-            for other in sessions():
+            for other in sessions()[:30]:  # another test may have made thousands
                 try:
                     other.processes()
                 except ProcessLookupError:  # a stranger by now
