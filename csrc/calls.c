@@ -67,6 +67,11 @@ int sid_release_ctty(int fd)
     return checked(ioctl(fd, TIOCNOTTY));
 }
 
+int sid_pipe(int *ends)
+{
+    return checked(pipe2(ends, O_CLOEXEC));
+}
+
 int sid_fd_flags(int fd)
 {
     return checked(fcntl(fd, F_GETFL));

@@ -208,6 +208,8 @@ int sid_tcsetpgrp(int fd, int pgid);
 int sid_acquire_ctty(int fd, int steal);
 /* Gives up the controlling terminal `fd`; 0. ioctl_tty(2), TIOCNOTTY */
 int sid_release_ctty(int fd);
+/* Puts the reading and the writing end of a new pipe into `ends`, close-on-exec; 0. pipe(2) */
+int sid_pipe(int *ends);
 /* The access mode and flags of `fd`. fcntl(2), F_GETFL */
 int sid_fd_flags(int fd);
 /* 1 if `fd` is a terminal, 0 if it is an open file of another kind. isatty(3) */
@@ -393,6 +395,10 @@ int sid_wait(struct sid_child *child, int64_t timeout, int reap);
 int sid_reap(struct sid_child *child);
 /* Sleeps until the child stops, continues or ends; an enum sid_change, or an error as in sid_wait. waitid(2) */
 int sid_wait_change(struct sid_child *child, int64_t timeout);
+/* What the child does now, without taking it; an enum sid_change (SID_CHANGE_CONTINUED: it runs), or an error as in
+   sid_wait. If `waits` is not 0, sleeps until it does not run. Puts the signal by which it is stopped into `signal`, or
+   0. waitid(2), WNOWAIT */
+int sid_state(struct sid_child *child, int waits, int *signal);
 /* Sends a signal to the child, never to a process that got its pid later; 0. pidfd_send_signal(2) */
 int sid_signal_child(struct sid_child *child, int signal);
 /* Bit 0: the end is known, and what tells of it may be read; bit 1: likewise the usage. */
@@ -406,8 +412,8 @@ int sid_stay_no_longer(struct sid_child *child, int *holder);
    another's; else 0. waitid(2) */
 int sid_is_ours(struct sid_child *child);
 /* Sends a signal to the child's process group while the child is not reaped, so that the group's number is its own; 0,
-   or 1 if that is the caller's own group, which is spared. kill(2) */
-int sid_signal_group(struct sid_child *child, int signal);
+   1 if that is the caller's own group, which is spared, or -ESRCH if it is not `group` (0: any). kill(2) */
+int sid_signal_group(struct sid_child *child, int signal, int group);
 /* Notes the wait status of a child that somebody else has reaped; 0 */
 int sid_reaped_elsewhere(struct sid_child *child, int status);
 /* A file descriptor that polls readable once the child has ended, for as long as the child is not closed; -ENOSYS where

@@ -25,25 +25,25 @@ int sid_signal_child(struct sid_child *child, int signal)
     return result;
 }
 
-static int signal_group_locked(const struct sid_child *child, int signal)
+static int signal_group_locked(const struct sid_child *child, int signal, int wanted)
 {
     pid_t group = sidh_is_ours_locked(child) ? getpgid(child->pid) : 0;
 
-    if (group <= 1)
+    if (group <= 1 || (wanted && group != wanted))
         return -ESRCH;
     if (group == getpgrp())
         return 1;
     return kill(-group, signal) < 0 ? -errno : 0;
 }
 
-int sid_signal_group(struct sid_child *child, int signal)
+int sid_signal_group(struct sid_child *child, int signal, int group)
 {
     int result = sidh_enter(child);
 
     if (result <= 0)
         return result < 0 ? result : -ESRCH;
     sidh_lock(child);
-    result = signal_group_locked(child, signal);
+    result = signal_group_locked(child, signal, group);
     sidh_unlock(child);
     sidh_release(child);
     return result;

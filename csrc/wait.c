@@ -124,13 +124,13 @@ static int take_change(struct sid_child *child, const struct sidos_ended *seen)
 }
 
 /* No fd tells of a stop, so a timed wait looks every 10 ms; the end it hears of at once. */
-static int change_until(struct sid_child *child, int64_t deadline, struct sidos_ended *seen)
+static int look_until(struct sid_child *child, int options, int64_t deadline, struct sidos_ended *seen)
 {
     const int64_t slice = 10000000;
     struct sleeper sleeper = sleeper_on(child);
 
     for (;;) {
-        int result = sidh_look(child, WEXITED | WSTOPPED | WCONTINUED | WNOHANG, seen);
+        int result = sidh_look(child, options | WNOHANG, seen);
         int64_t left = deadline - now();
         if (result < 0 || seen->code)
             return result;
@@ -143,6 +143,7 @@ static int change_until(struct sid_child *child, int64_t deadline, struct sidos_
 
 int sid_wait_change(struct sid_child *child, int64_t timeout)
 {
+    const int options = WEXITED | WSTOPPED | WCONTINUED;
     struct sidos_ended seen;
     int result;
 
@@ -150,11 +151,37 @@ int sid_wait_change(struct sid_child *child, int64_t timeout)
         return SID_CHANGE_DONE;
     if ((result = sidh_enter(child)) <= 0)
         return result < 0 ? result : SID_CHANGE_DONE;
-    result = timeout < 0 ? sidh_look(child, WEXITED | WSTOPPED | WCONTINUED, &seen) : -EAGAIN;
+    result = timeout < 0 ? sidh_look(child, options, &seen) : -EAGAIN;
     if (result == -EAGAIN) /* or it is a pidfd on which libuv has set O_NONBLOCK */
-        result = change_until(child, timeout < 0 ? INT64_MAX : deadline_of(timeout), &seen);
+        result = look_until(child, options, timeout < 0 ? INT64_MAX : deadline_of(timeout), &seen);
     if (result == 0)
         result = take_change(child, &seen);
     sidh_release(child);
     return result == -ECHILD && sid_reap(child) == 1 ? SID_CHANGE_DONE : result;
+}
+
+/* A stop that nobody takes stays to be seen until the child goes on: so any number of threads may look and sleep, and
+   each sees what is so at that moment. */
+int sid_state(struct sid_child *child, int waits, int *signal)
+{
+    const int options = WEXITED | WSTOPPED;
+    struct sidos_ended seen = {0};
+    int result = sidh_is_set(&child->ended) ? 0 : sidh_enter(child);
+
+    *signal = 0;
+    if (result <= 0)
+        return result < 0 ? result : SID_CHANGE_DONE;
+    result = sidh_look(child, waits ? options : options | WNOHANG, &seen);
+    if (result == -EAGAIN) /* as above */
+        result = look_until(child, options, waits ? INT64_MAX : 0, &seen);
+    sidh_release(child);
+    if (result == -ECHILD)
+        return sid_reap(child) == 1 ? SID_CHANGE_DONE : -ECHILD;
+    if (result < 0)
+        return result == -ETIMEDOUT ? SID_CHANGE_CONTINUED : result;
+    if (seen.code == CLD_STOPPED || seen.code == CLD_TRAPPED) {
+        *signal = seen.status;
+        return SID_CHANGE_STOPPED;
+    }
+    return seen.code ? SID_CHANGE_DONE : SID_CHANGE_CONTINUED;
 }

@@ -124,6 +124,14 @@ def session_of(pid: int) -> dict[str, int]:
     return dict(zip(("ppid", "pgid", "sid", "tty", "tpgid"), map(int, fields[1:6]), strict=True))
 
 
+def waits_for_child(pid: int) -> bool:
+    """Whether the main thread of `pid` sleeps in waitid(2); True where that can't be told."""
+    number = {"x86_64": "247", "aarch64": "95"}.get(os.uname().machine)
+    with open(f"/proc/{pid}/task/{pid}/syscall") as file:
+        call, *arguments = file.read().split()
+    return number is None or (call == number and not int(arguments[3], 16) & os.WNOHANG)
+
+
 @contextmanager
 def nothing_left() -> Iterator[None]:
     """Fails if the block leaves a child, a file descriptor or a changed signal mask behind."""

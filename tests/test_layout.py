@@ -56,6 +56,7 @@ RANKS = {
     "_pipes": 7,
     "subprocess": 7,
     "tty": 5,
+    "jobs": 6,
     "_run": 8,
     "aio": 9,
     "__init__": 10,
@@ -74,7 +75,7 @@ COMMANDS = {name for name in RANKS if name.split(".")[0] in ("cli", "__main__")}
 LAZY = {
     *("_enums", "_procfs", "_hints", "_child_hints", "_exec_hints", "_types", "_session", "_processes", "_ending"),
     "_async",
-    *("_arguments", "_preexec", "_popen", "_pipes", "_run", "subprocess", "aio", "tty"),
+    *("_arguments", "_preexec", "_popen", "_pipes", "_run", "subprocess", "aio", "tty", "jobs"),
 }
 # The modules that may speak to C.
 NATIVE = {
@@ -91,13 +92,14 @@ NATIVE = {
     "_processes",
     "_session",
     "_spawn",
+    "jobs",
     "tty",
 }
 
 PUBLIC = {
     *("setsid", "getsid", "setpgid", "getpgid", "tcgetsid", "tcgetpgrp", "tcsetpgrp", "acquire_ctty", "release_ctty"),
     *("SystemCallError", "Stage", "ChildSetup", "NEW_SESSION", "INHERIT", "DEVNULL", "STDOUT"),
-    *("Popen", "run", "TimeoutExpired", "subprocess", "aio", "tty"),
+    *("Popen", "run", "TimeoutExpired", "subprocess", "aio", "tty", "jobs"),
     *(
         "spawn",
         "fork",

@@ -43,8 +43,19 @@ assert b"/dev/pts/" in said and b"%d" % shell.pid in said and shell.wait() == 0,
 os.close(manager)
 """
 
-# What one block's reader has besides.
-FIRST = {"setsid.sessions()": "led = setsid.spawn(['server']); sid = led.pid\n"}
+# A terminal that is the reader's own.
+TERMINAL = """
+import fcntl, termios
+stdin, (manager, terminal) = sys.stdin, os.openpty()
+fcntl.ioctl(terminal, termios.TIOCSCTTY, 0)
+sys.stdin = open(terminal)
+"""
+
+# What some blocks' readers have besides.
+FIRST = {
+    "setsid.sessions()": "led = setsid.spawn(['server']); sid = led.pid\n",
+    "setsid.jobs": TERMINAL,
+}
 
 # A word of each block, and what must hold when it has run.
 HOLDS = {
@@ -65,6 +76,12 @@ def refused(**changes):
 assert (refused(), refused(cwd="nowhere")) == (setsid.Stage.EXEC, setsid.Stage.CWD)
 """,
     "setsid.tty.Pty": "assert b'/dev/pts/' in said and status == 0; shell.close()",
+    "setsid.jobs": """
+assert job.returncodes == [0, 0, 0] and len(job.processes) == 3
+assert setsid.tcgetpgrp(terminal) == os.getpgrp()
+signal.signal(signal.SIGHUP, signal.SIG_IGN)
+sys.stdin.close(); os.close(manager); sys.stdin = stdin
+""",
     "listing =": """
 assert listing.split() == ['log', 'make', 'server', 'tests'] and process.wait() == 0
 process.close()

@@ -20,7 +20,7 @@ from ._spawn import spawn
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from . import aio, subprocess, tty
+    from . import aio, jobs, subprocess, tty
     from ._ending import EndReport
     from ._enums import ProcessState, Stage
     from ._fields import Inherit, NewSession
@@ -53,6 +53,7 @@ __all__ = [
     "fork",
     "getpgid",
     "getsid",
+    "jobs",
     "release_ctty",
     "run",
     "sessions",
@@ -81,7 +82,7 @@ _LAZY = {
     "run": "_run",
     "sessions": "_session",
 }
-_SUBMODULES = {"aio", "subprocess", "tty"}
+_SUBMODULES = {"aio", "jobs", "subprocess", "tty"}
 
 # Not for type checkers: to them it would mean that every name is there.
 if not TYPE_CHECKING:

@@ -16,7 +16,7 @@ from ._processes import look, no_list
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable
+    from collections.abc import Callable, Generator, Iterable, Sequence
     from typing import Any, TypeAlias, TypeVar
 
     from ._native import _Child
@@ -161,6 +161,55 @@ def ending_session(sid: int, since: int, spared: int, grace: float, signal: int)
     if members.failure:
         raise members.failure
     return members.report(survived)
+
+
+def ending_job(
+    pgid: int, processes: Sequence[Process], is_taken: Callable[[], bool], grace: float, signal: int
+) -> Steps[EndReport]:
+    """The steps of Job.end: of group `pgid`, as long as it `is_taken` by the job, and of those of its `processes` that
+    have left it, each as Process.end does. These get the signal at once, and the time that the group has left.
+    """
+    deadline = time.monotonic() + grace
+    kept: list[_Child] = []
+    left: list[Process] = []
+    try:
+        for process in processes:
+            kept.append(process._child)
+            lib.sid_stay(process._child, 1)
+        for process in processes:
+            if lib.sid_getpgid(process.pid) != pgid and lib.sid_reap(process._child) == 0:
+                left.append(process)
+                lib.sid_signal_child(process._child, signal)
+                lib.sid_signal_child(process._child, _SIGCONT)
+        members = _JobsMembers(pgid, kept, is_taken)
+        reports = [members.report((yield from members.end(signal, grace)))]
+        if members.failure:
+            members.signal_all(SIGKILL)
+        for process in processes:
+            if lib.sid_reap(process._child) == 0:
+                reports.append((yield from ending(process, max(deadline - time.monotonic(), 0.0), signal)))
+            if process in left and lib.sid_reap(process._child):
+                reports.append(EndReport((process.pid,), ()))
+    finally:
+        for child in kept:
+            lib.sid_stay(child, -1)
+            lib.sid_reap(child)
+    if members.failure:
+        raise members.failure
+    return _united(reports)
+
+
+def _united(reports: Sequence[EndReport]) -> EndReport:
+    """What came of endings that followed one another: who has escaped one may have met the next."""
+    ended = {pid for report in reports for pid in report.ended}
+    survived = {pid for report in reports for pid in report.survived} - ended
+    escaped = {pid for report in reports for pid in report.escaped} - ended - survived
+    return EndReport(tuple(sorted(ended)), tuple(sorted(survived)), tuple(sorted(escaped)))
+
+
+def end_job_at_once(pgid: int, processes: Sequence[Process], is_taken: Callable[[], bool]) -> None:
+    """End a job by SIGKILL, and reap its processes."""
+    _at_once(lambda grace, signal: ending_job(pgid, processes, is_taken, grace, signal))
 
 
 def wait_for_all(fds: set[int], seconds: float) -> None:
@@ -448,8 +497,8 @@ class _ChildsMembers(Members):
 
     def _signal_unlisted(self, signal: int) -> None:
         if self.scope is not None:
-            lib.sid_signal_group(self._child, signal)
-            lib.sid_signal_group(self._child, _SIGCONT)
+            lib.sid_signal_group(self._child, signal, 0)
+            lib.sid_signal_group(self._child, _SIGCONT, 0)
 
     def kill_unlisted(self) -> None:
         """The leader is a zombie, what is left of its group is not."""
@@ -498,3 +547,25 @@ class _SessionsMembers(Members):
         if lib.sid_process(self._number, leader, ffi.NULL) == 1 and leader.state:
             return bool(leader.start <= self._since)
         return since_last_look < _TURN_OF_PIDS or not self._seen.isdisjoint(living())
+
+
+class _JobsMembers(Members):
+    """Those of the process group of a job, whose number the job's unreaped children keep taken."""
+
+    def __init__(self, pgid: int, children: Sequence[_Child], is_taken: Callable[[], bool]) -> None:
+        super().__init__(lib.SID_SCOPE_GROUP, pgid)
+        self._children = children
+        self._is_taken = is_taken
+
+    def _are_the_same(self, living: Callable[[], set[tuple[int, int]]]) -> bool:
+        return self._is_taken() or not self._seen.isdisjoint(living())
+
+    def signal_all(self, signal: int) -> None:
+        """Signal the whole group: one child in it that is not reaped is enough."""
+        for child in self._children:
+            if lib.sid_signal_group(child, signal, self._number) == 0:
+                return
+
+    def _signal_unlisted(self, signal: int) -> None:
+        self.signal_all(signal)
+        self.signal_all(_SIGCONT)

@@ -239,16 +239,19 @@ class Process:
         Raises ValueError when that is the caller's own group; SystemCallError: ESRCH once the child has been reaped,
         since the group's number may be another's by then; EPERM, EINVAL. kill(2)
         """
-        signal = as_int(signal, "signal")
-        result = lib.sid_signal_group(self._child, signal)
+        if not self._signal_if_in(0, as_int(signal, "signal")):
+            raise SystemCallError(errno.ESRCH, "kill", hint=self._why_not_ours())
+
+    def _signal_if_in(self, group: int, signal: int) -> bool:
+        """Signal the child's group if the child is unreaped, and in `group` (0: any); whether it was."""
+        result = lib.sid_signal_group(self._child, signal, group)
         if result == 1:
             raise ValueError(f"process {self.pid} is in the caller's own process group, {os.getpgrp()}")
         if result == -errno.EBADF:
             raise self._closed_error()
-        if result == -errno.ESRCH:
-            raise SystemCallError(errno.ESRCH, "kill", hint=self._why_not_ours())
-        if result < 0:
+        if result < 0 and result != -errno.ESRCH:
             raise error(result, "kill", signal)
+        return result == 0
 
     # -- session and end
 

@@ -57,6 +57,39 @@ def spawn(
     env. execve(2), vfork(2)
     """
     setup = with_changes(setup, changes)
+    process = Process(_new(_CHILD), argv)
+    start(process, setup, executable, env)
+    return process
+
+
+def start(process: Process, setup: ChildSetup, executable: StrOrBytesPath | None, env: Environment | None) -> None:
+    """Make the child of `process`, which has its arguments."""
+    argv = process.args
+    arguments = _joined(argv)
+    environment = own_environment() if env is None else Environ(_encoded(env))
+    program = _NULL if executable is None else _program(executable)
+    _audit("setsid.spawn", argv[0] if executable is None else executable, argv, setup.cwd, env)
+    plan = setup.marshalled
+    if plan is None or plan.verb is not SPAWN or plan.files.named:
+        plan = marshal(setup, SPAWN)
+    launch(process, setup, plan, program, arguments, len(argv), environment)
+
+
+def check(
+    argv: Sequence[StrOrBytesPath], setup: ChildSetup, executable: StrOrBytesPath | None, env: Environment | None
+) -> None:
+    """Raise now what `spawn` would find wrong with its arguments, before there is a child."""
+    if _joined(argv).count(b"\0") >= len(argv):
+        raise ValueError("argv: embedded null byte")
+    if env is not None:
+        Environ(_encoded(env))
+    if executable is not None:
+        _program(executable)
+    marshal(setup, SPAWN)
+
+
+def _joined(argv: Sequence[StrOrBytesPath]) -> bytes:
+    """The arguments with NULs between them."""
     if type(argv) is not list and type(argv) is not tuple:
         _check_sequence(argv)
     try:
@@ -65,15 +98,7 @@ def spawn(
         arguments = b"\0".join([_encode(f"argv[{index}]", argument) for index, argument in enumerate(argv)])
     if not argv:
         raise ValueError("argv is empty: it must name the program")
-    environment = own_environment() if env is None else Environ(_encoded(env))
-    program = _NULL if executable is None else _program(executable)
-    _audit("setsid.spawn", argv[0] if executable is None else executable, argv, setup.cwd, env)
-    plan = setup.marshalled
-    if plan is None or plan.verb is not SPAWN or plan.files.named:
-        plan = marshal(setup, SPAWN)
-    process = Process(_new(_CHILD), argv)
-    launch(process, setup, plan, program, arguments, len(argv), environment)
-    return process
+    return arguments
 
 
 def launch(
