@@ -6,7 +6,7 @@
 #include <termios.h>
 #include <unistd.h>
 
-#include "sid.h"
+#include "os/os.h"
 
 static int checked(int result)
 {
@@ -70,6 +70,21 @@ int sid_release_ctty(int fd)
 int sid_pipe(int *ends)
 {
     return checked(pipe2(ends, O_CLOEXEC));
+}
+
+int sid_lock(int fd, int byte)
+{
+    return sidos_lock(fd, byte);
+}
+
+int sid_unlock(int fd, int byte)
+{
+    return sidos_unlock(fd, byte);
+}
+
+int sid_is_locked(int fd, int byte)
+{
+    return sidos_is_locked(fd, byte);
 }
 
 int sid_fd_flags(int fd)

@@ -212,6 +212,12 @@ int sid_release_ctty(int fd);
 int sid_pipe(int *ends);
 /* The access mode and flags of `fd`. fcntl(2), F_GETFL */
 int sid_fd_flags(int fd);
+/* Locks byte `byte` of an open file, which must be writable, for that open file and its copies; 0, or -EAGAIN if another
+   one has it. The last close unlocks it. fcntl(2), F_OFD_SETLK */
+int sid_lock(int fd, int byte);
+int sid_unlock(int fd, int byte);
+/* 1 if another open file has that byte locked, else 0. fcntl(2), F_OFD_GETLK */
+int sid_is_locked(int fd, int byte);
 /* 1 if `fd` is a terminal, 0 if it is an open file of another kind. isatty(3) */
 int sid_is_terminal(int fd);
 /* The bits of the signals that Python ignores at its start: SIGPIPE and SIGXFSZ. signal(7) */

@@ -57,6 +57,10 @@ RANKS = {
     "subprocess": 7,
     "tty": 5,
     "jobs": 6,
+    "_notify": 2,
+    "_pidfile": 3,
+    "_starting": 6,
+    "daemon": 7,
     "_run": 8,
     "aio": 9,
     "__init__": 10,
@@ -76,6 +80,7 @@ LAZY = {
     *("_enums", "_procfs", "_hints", "_child_hints", "_exec_hints", "_types", "_session", "_processes", "_ending"),
     "_async",
     *("_arguments", "_preexec", "_popen", "_pipes", "_run", "subprocess", "aio", "tty", "jobs"),
+    *("_notify", "_pidfile", "_starting", "daemon"),
 }
 # The modules that may speak to C.
 NATIVE = {
@@ -88,6 +93,7 @@ NATIVE = {
     "_fork",
     "_hints",
     "_marshal",
+    "_pidfile",
     "_process",
     "_processes",
     "_session",
@@ -99,7 +105,7 @@ NATIVE = {
 PUBLIC = {
     *("setsid", "getsid", "setpgid", "getpgid", "tcgetsid", "tcgetpgrp", "tcsetpgrp", "acquire_ctty", "release_ctty"),
     *("SystemCallError", "Stage", "ChildSetup", "NEW_SESSION", "INHERIT", "DEVNULL", "STDOUT"),
-    *("Popen", "run", "TimeoutExpired", "subprocess", "aio", "tty", "jobs"),
+    *("Popen", "run", "TimeoutExpired", "subprocess", "aio", "daemon", "tty", "jobs"),
     *(
         "spawn",
         "fork",

@@ -71,6 +71,11 @@ int sidos_pty_number(int manager);
 int sidos_mark(int fd);
 int sidos_is_marked(int fd);
 
+/* What sid_lock, sid_unlock and sid_is_locked do. */
+int sidos_lock(int fd, int byte);
+int sidos_unlock(int fd, int byte);
+int sidos_is_locked(int fd, int byte);
+
 /* The pids of all processes that there are, in rising order, in an array for the caller to free; how many, -ENOENT if
    nobody can tell, or another -errno. `thoroughly`: with those that are hidden, however long that takes. */
 int sidos_list_pids(int **pids, int thoroughly);

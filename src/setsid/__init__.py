@@ -20,7 +20,7 @@ from ._spawn import spawn
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from . import aio, jobs, subprocess, tty
+    from . import aio, daemon, jobs, subprocess, tty
     from ._ending import EndReport
     from ._enums import ProcessState, Stage
     from ._fields import Inherit, NewSession
@@ -50,6 +50,7 @@ __all__ = [
     "TimeoutExpired",
     "acquire_ctty",
     "aio",
+    "daemon",
     "fork",
     "getpgid",
     "getsid",
@@ -82,7 +83,7 @@ _LAZY = {
     "run": "_run",
     "sessions": "_session",
 }
-_SUBMODULES = {"aio", "jobs", "subprocess", "tty"}
+_SUBMODULES = {"aio", "daemon", "jobs", "subprocess", "tty"}
 
 # Not for type checkers: to them it would mean that every name is there.
 if not TYPE_CHECKING:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from ._errors import error
 from ._native import lib
 
@@ -37,6 +39,17 @@ def as_int(value: int, name: str) -> int:
     if not hasattr(value, "__index__"):
         raise TypeError(f"{name} must be an int, not {type(value).__name__}")
     return value.__index__()
+
+
+def out_of_the_way(fd: int, taken: set[int]) -> int:
+    """The file at another number, from 3 up and not `taken`, if it has to be; the old one is closed then."""
+    import fcntl
+
+    while fd < 3 or fd in taken:
+        copy = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, max(3, fd + 1))
+        os.close(fd)
+        fd = copy
+    return fd
 
 
 def setsid() -> int:

@@ -1,0 +1,434 @@
+"""The start of a detached daemon: who waits for whom, and what each says to the other.
+
+    starter   what the user has started; stays until it knows, and says it by its message and its exit status
+    middle    leads the new session; the daemon's parent, so that the daemon's status is not lost; then exits
+    daemon    goes on in the caller's program
+
+The ends of processes are told by their pidfds, since the end of a pipe tells nothing when others hold it. But for the
+starter's: it has no other thread, so that nobody can have a copy of its end of `life`.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal as signals
+import socket
+import sys
+import time
+
+from ._calls import as_fd, out_of_the_way
+from ._errors import SystemCallError
+from ._fields import DEVNULL, INHERIT, NEW_SESSION
+from ._fork import fork
+from ._marshal import FORK, marshal
+from ._pidfile import handed_on
+from ._session import Session
+from ._setup import ChildSetup
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Any, NoReturn
+
+    from ._notify import Notifier
+    from ._pidfile import PidFile
+    from ._process import Process
+
+# What is not said.
+_DEFAULTS: dict[str, Any] = {
+    "cwd": "/",
+    "umask": 0o022,
+    "stdin": DEVNULL,
+    "stdout": DEVNULL,
+    "stderr": DEVNULL,
+    "close_fds": True,
+    "signal_mask": (),
+}
+_FAULTS = {signals.SIGSEGV, signals.SIGFPE, signals.SIGABRT, signals.SIGBUS, signals.SIGILL}
+_GRACE = 5.0  # seconds that a daemon that has failed gets to end by itself
+_LONGEST = 3000  # bytes of a message: a write of that size is whole, or fails
+_LOOK_EVERY = 0.05  # seconds, where there are no pidfds
+
+
+# -- before
+
+
+def check_alone() -> None:
+    """RuntimeError when a fork would leave other threads behind, or an event loop in an undefined state."""
+    asyncio = sys.modules.get("asyncio")
+    if asyncio is not None and asyncio._get_running_loop() is not None:
+        raise RuntimeError("daemonize() is called in a running event loop, which can't be forked; call it before")
+    names = _other_threads()
+    if names:
+        raise RuntimeError(f"the program has other threads, which a daemon would be without: {', '.join(names)}")
+
+
+def _other_threads() -> list[str]:
+    import threading
+
+    own = threading.get_native_id()
+    others = {thread.native_id: thread.name for thread in threading.enumerate() if thread.native_id != own}
+    names = [repr(name) for name in others.values()]
+    try:
+        tasks = sorted(map(int, os.listdir("/proc/self/task")))
+    except OSError:
+        return names
+    for task in tasks:
+        if task != own and task not in others:
+            name = _name_of(task)
+            if name and name != "setsid-helper":  # which a forked process makes anew
+                names.append(f"{name!r} (not Python's)")
+    return names
+
+
+def _name_of(task: int) -> str:
+    try:
+        with open(f"/proc/self/task/{task}/comm", errors="backslashreplace") as file:
+            return file.read().rstrip("\n")
+    except OSError:  # it has ended
+        return ""
+
+
+def tell(fd: int, message: str) -> None:
+    """Write a line, unless nobody takes it: a starter does not hang because its stderr is full."""
+    line = f"{message}\n".encode("utf-8", "backslashreplace")
+    waiting = select.poll()
+    waiting.register(fd, select.POLLOUT)
+    try:
+        if waiting.poll(1000):
+            os.write(fd, line)
+    except OSError:
+        pass
+
+
+def as_the_program(message: str) -> str:
+    """As programs tell their users."""
+    name = os.path.basename(sys.argv[0]) if sys.argv else ""
+    return f"{name if name.strip('-cm') else 'daemon'}: {message}"
+
+
+def tell_user(message: str) -> None:
+    """On stderr, if there is one."""
+    if sys.__stderr__ is not None and not sys.__stderr__.closed:
+        tell(sys.__stderr__.fileno(), as_the_program(message))
+
+
+# -- the daemon's plan
+
+
+def _plan_of(setup: ChildSetup, own: list[int], listened: list[int]) -> ChildSetup:
+    """What is said, a daemon's defaults for the rest, and all files that it needs."""
+    changes = {name: value for name, value in _DEFAULTS.items() if getattr(setup, name) is None}
+    if setup.default_signals is None:
+        changes["default_signals"] = _usual_signals() - (setup.ignore_signals or frozenset())
+    passed = _passed(setup)
+    changes["pass_fds"] = {**{fd: fd for fd in own}, **{fd: fd for fd in listened}, **passed}
+    changes["process_group"] = INHERIT
+    return setup.replace(**changes)
+
+
+def _passed(setup: ChildSetup) -> dict[int, Any]:
+    files: Any = setup.pass_fds or ()
+    if hasattr(files, "keys"):
+        return dict(files)
+    return {as_fd(file, "pass_fds"): file for file in files}
+
+
+def _usual_signals() -> frozenset[int]:
+    """All that have their default action when Python starts, unless faulthandler has been asked to see to them."""
+    faulthandler = sys.modules.get("faulthandler")
+    kept = {signals.SIGKILL, signals.SIGSTOP, signals.SIGPIPE, signals.SIGXFSZ}
+    if faulthandler is not None and faulthandler.is_enabled():
+        kept |= _FAULTS
+    return frozenset(signals.valid_signals()) - kept
+
+
+def _listened() -> list[int]:
+    """The sockets that a service manager has opened for the program. sd_listen_fds(3)"""
+    if os.environ.get("LISTEN_PID") != str(os.getpid()) or not os.environ.get("LISTEN_FDS", "").isdigit():
+        return []
+    return [fd for fd in range(3, 3 + min(int(os.environ["LISTEN_FDS"]), 1 << 16)) if _is_open(fd)]
+
+
+def _is_open(fd: int) -> bool:
+    try:
+        os.fstat(fd)
+    except OSError:
+        return False
+    return True
+
+
+# -- what they say to each other
+
+
+def _packets() -> tuple[int, int]:
+    """To read from, and to write to. Each message is read whole; a write to who has gone is an error and no signal."""
+    one, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    with one, other:
+        one.setblocking(False)
+        return one.detach(), other.detach()
+
+
+class _Wires:
+    """The pairs of files between the three, each for one direction. A message is a status, 0 for a daemon that is
+    ready, and a text.
+    """
+
+    __slots__ = ("from_daemon", "from_middle", "life", "of_starter", "to_middle", "to_starter")
+
+    def __init__(self, taken: set[int]) -> None:
+        """Under numbers that are not `taken`."""
+        for name in self.__slots__:
+            setattr(self, name, -1)
+        try:
+            self.from_daemon, self.to_middle = _packets()
+            self.from_middle, self.to_starter = _packets()
+            self.of_starter, self.life = os.pipe()  # of_starter hears of the end of who has `life`
+            for name in self.__slots__:
+                setattr(self, name, out_of_the_way(getattr(self, name), taken))
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self, *names: str) -> None:
+        """Some, or all."""
+        for name in names or self.__slots__:
+            fd = getattr(self, name)
+            setattr(self, name, -1)
+            if fd >= 0:
+                os.close(fd)
+
+
+def _write(fd: int, status: int, text: str) -> bool:
+    try:
+        os.write(fd, bytes([status]) + text.encode("utf-8", "backslashreplace")[:_LONGEST])
+    except OSError:
+        return False
+    return True
+
+
+def _read(fd: int) -> tuple[int, str] | None:
+    """What has been said, or None."""
+    try:
+        message = os.read(fd, _LONGEST + 1)
+    except BlockingIOError:
+        return None
+    return message[0], message[1:].decode("utf-8", "replace")
+
+
+class Line:
+    """The daemon's line to those who wait for it. An exception that ends the program is reported too."""
+
+    __slots__ = ("_fd", "_pid", "_previous")
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._pid = os.getpid()
+        self._previous = sys.excepthook
+        sys.excepthook = self._report
+        _lines.append(self)
+
+    def say(self, status: int, text: str) -> bool:
+        """Say the one thing that there is to say; whether somebody may have heard it."""
+        is_said = self._fd >= 0 and _write(self._fd, status, text)
+        self.close()
+        return is_said
+
+    def close(self) -> None:
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+        if sys.excepthook == self._report:
+            sys.excepthook = self._previous
+        if self in _lines:
+            _lines.remove(self)
+
+    def _report(self, kind: type[BaseException], value: BaseException, traceback: TracebackType | None) -> None:
+        self.say(1, last_line(value))
+        self._previous(kind, value, traceback)
+
+
+_lines: list[Line] = []  # at most one
+
+
+def _forget() -> None:
+    """What the daemon forks does not speak for it."""
+    for line in list(_lines):
+        line.close()
+
+
+os.register_at_fork(after_in_child=_forget)
+
+
+def last_line(value: BaseException) -> str:
+    import traceback
+
+    return traceback.format_exception_only(type(value), value)[-1].strip()
+
+
+# -- the three
+
+
+class _Start:
+    """What the three have in common."""
+
+    __slots__ = ("listened", "own", "pidfile", "plan", "wires")
+
+    def __init__(self, setup: ChildSetup, pidfile: PidFile | None, notifier: Notifier) -> None:
+        """Raises what is wrong with the plan's files."""
+        self.pidfile = pidfile
+        self.listened = _listened()
+        taken = {*_passed(setup), *self.listened}
+        if pidfile is not None:
+            pidfile.lift(taken)
+        if notifier.fd >= 0:
+            notifier.fd = out_of_the_way(notifier.fd, taken)
+        self.wires = _Wires(taken)
+        self.own = [fd for fd in (self.wires.to_middle, notifier.fd) if fd >= 0]
+        if pidfile is not None:
+            self.own.append(pidfile.fileno())
+        try:
+            self.plan = _plan_of(setup, self.own, self.listened)
+            marshal(self.plan, FORK)
+        except BaseException:
+            self.wires.close()
+            raise
+
+
+def start_detached(setup: ChildSetup, pidfile: PidFile | None, notifier: Notifier, timeout: float | None) -> Line:
+    """Returns in the daemon. In the caller only exceptions come back, and there is no daemon then."""
+    caller, middle = os.getpid(), None
+    start = _Start(setup, pidfile, notifier)
+    try:
+        _flush()
+        handed_on[:] = [] if pidfile is None else [pidfile]
+        middle = fork(process_group=NEW_SESSION, default_signals=_usual_signals(), signal_mask=())
+        if middle is None:
+            return _in_middle(start)
+        _await(middle, start, timeout)
+    except BaseException as reason:
+        if os.getpid() != caller:
+            _leave(reason, start)
+        start.wires.close()  # at which the middle ends all, if there is one
+        handed_on.clear()
+        if middle is not None:
+            middle.end(_GRACE)
+        raise
+
+
+def _flush() -> None:
+    """What is in the buffers now would be written twice."""
+    for stream in sys.stdout, sys.stderr:
+        try:
+            if stream is not None:
+                stream.flush()
+        except (OSError, ValueError):
+            pass
+
+
+def _leave(reason: BaseException, start: _Start) -> NoReturn:
+    """The caller's program must not go on in the middle, nor in a daemon that could not be set up."""
+    text = str(reason) if isinstance(reason, SystemCallError) else last_line(reason)
+    for fd in start.wires.to_middle, start.wires.to_starter:
+        if fd >= 0:
+            _write(fd, 1, text)
+    os._exit(1)
+
+
+def _await(middle: Process, start: _Start, timeout: float | None) -> NoReturn:
+    """In the starter."""
+    reads = start.wires.from_middle
+    try:
+        middle.wait(timeout, reap=False)
+        status, text = _read(reads) or (1, f"process {middle.pid}, which watched over the start, has been killed")
+    except TimeoutError:
+        status, text = _read(reads) or (1, f"not ready within {timeout:g} seconds")
+    if status == 0:
+        middle.wait()
+        if text and sys.__stdout__ is not None and not sys.__stdout__.closed:
+            tell(sys.__stdout__.fileno(), text)
+        os._exit(0)
+    report = middle.end(_GRACE)
+    if report.survived:
+        text += f" (still there: {', '.join(map(str, report.survived))})"
+    if start.pidfile is not None:
+        start.pidfile.release()
+    tell_user(text)
+    os._exit(status)
+
+
+def _in_middle(start: _Start) -> Line:
+    """Returns in the daemon."""
+    wires = start.wires
+    wires.close("life", "from_middle")
+    daemon = fork(start.plan)
+    if daemon is None:
+        return _in_daemon(start)
+    wires.close("to_middle")
+    status, text = _outcome(daemon, wires)
+    _write(wires.to_starter, status, text)
+    os._exit(0)
+
+
+def _in_daemon(start: _Start) -> Line:
+    wires = start.wires
+    if start.plan.close_fds:  # their numbers may be others' by now
+        wires.from_daemon = wires.to_starter = wires.of_starter = -1
+    else:
+        wires.close("from_daemon", "to_starter", "of_starter")
+    for fd in start.own:
+        os.set_inheritable(fd, False)
+    handed_on.clear()
+    if signals.SIGINT in (start.plan.default_signals or ()):  # as Python sets it when it starts
+        signals.signal(signals.SIGINT, signals.default_int_handler)
+    if start.listened:
+        os.environ["LISTEN_PID"] = str(os.getpid())
+    if start.pidfile is not None:
+        start.pidfile.write()
+    line = Line(wires.to_middle)
+    wires.to_middle = -1
+    return line
+
+
+def _outcome(daemon: Process, wires: _Wires) -> tuple[int, str]:
+    """In the middle: what the daemon says, or what its end tells."""
+    message = _heard(daemon, wires)
+    if message is None:
+        return _told_by_end(daemon)
+    if message[0]:  # it has failed and ends, or has to be ended
+        deadline = time.monotonic() + _GRACE
+        while daemon.poll() is None and time.monotonic() < deadline:
+            _sleep(daemon, wires, deadline - time.monotonic())
+    return message
+
+
+def _heard(daemon: Process, wires: _Wires) -> tuple[int, str] | None:
+    while True:
+        has_ended = daemon.poll() is not None  # before it is asked what it has said
+        message = _read(wires.from_daemon)
+        if message is not None or has_ended:
+            return message
+        _sleep(daemon, wires, None)
+
+
+def _sleep(daemon: Process, wires: _Wires, seconds: float | None) -> None:
+    """Until something happens. Ends all of the session when the starter has gone."""
+    waiting = select.poll()
+    waiting.register(wires.from_daemon, select.POLLIN)
+    waiting.register(wires.of_starter, select.POLLIN)
+    try:
+        waiting.register(daemon.fileno(), select.POLLIN)
+    except SystemCallError:  # there are no pidfds
+        seconds = _LOOK_EVERY if seconds is None else min(seconds, _LOOK_EVERY)
+    for fd, _ in waiting.poll(None if seconds is None else seconds * 1000):
+        if fd == wires.of_starter:
+            Session(os.getpid()).end(_GRACE, include_self=True)
+            os._exit(1)
+
+
+def _told_by_end(daemon: Process) -> tuple[int, str]:
+    status = daemon.returncode
+    if status is None or status >= 0:
+        return status or 1, f"ended with status {status} before it was ready"
+    return 1, f"killed by {signals.Signals(-status).name} before it was ready"
