@@ -154,8 +154,8 @@ def daemonize(
 
     The program that the user has started stays until the daemon says `ready()`, then exits 0. If the daemon raises an
     exception, exits, is killed, or isn't ready in time, all of its session is ended, and that program prints the reason
-    to stderr and exits with the daemon's status, or with 1. If it is killed meanwhile, the session is ended too. It exits
-    by os._exit: what is registered with atexit is the daemon's to run. "already running as pid N" and exit status 1
+    to stderr and exits with the daemon's status, or with 1. If it is killed meanwhile, the session is ended too. It
+    exits by os._exit: what is registered with atexit is the daemon's to run. "already running as pid N" and exit status 1
     (SystemExit) if another one has the pidfile.
 
     Raises, before there is another process: TypeError and ValueError for what can't be carried out; RuntimeError for a
