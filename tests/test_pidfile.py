@@ -33,15 +33,18 @@ OTHER = RAISES + "from setsid.daemon import PidFile\nfile = PidFile(sys.argv[1])
 
 def test_it_holds_one_pid_and_a_newline_and_goes_with_its_owner(path: Path) -> None:
     file = PidFile(path)
-    assert file.owner() is None and not path.exists()
+    assert file.owner() is None
+    assert not path.exists()
     with file:
         assert path.read_bytes() == b"%d\n" % os.getpid()
         assert file.owner() == PidFile(os.fsencode(path)).owner() == os.getpid()
         assert not os.get_inheritable(file.fileno())
         assert path.stat().st_mode & 0o777 == 0o644 & ~_umask()
         file.write(4321)
-        assert path.read_bytes() == b"4321\n" and file.owner() == 4321
-    assert not path.exists() and file.owner() is None
+        assert path.read_bytes() == b"4321\n"
+        assert file.owner() == 4321
+    assert not path.exists()
+    assert file.owner() is None
 
 
 def _umask() -> int:
@@ -69,7 +72,8 @@ with nothing_left():
             path,
             os.getpid(),
         )
-        assert os.path.samestat(first, path.stat()) and file.owner() == os.getpid()
+        assert os.path.samestat(first, path.stat())
+        assert file.owner() == os.getpid()
         with pytest.raises(RuntimeError, match="acquired already"):
             file.acquire()
 
@@ -92,7 +96,8 @@ def test_a_file_with_something_else_in_it_is_left_alone(path: Path, content: str
     path.write_text(content)
     with pytest.raises(FileExistsError, match="holds something else than a pid"):
         PidFile(path).acquire()
-    assert path.read_text() == content and PidFile(path).owner() is None
+    assert path.read_text() == content
+    assert PidFile(path).owner() is None
 
 
 def test_links_are_refused(path: Path, tmp_path: Path) -> None:
@@ -120,7 +125,8 @@ def test_what_is_no_regular_file_is_refused(path: Path, make: Callable[[Path], N
     make(path)
     with pytest.raises(OSError, match="open"):
         PidFile(path).acquire()
-    assert path.exists() and not path.is_file()
+    assert path.exists()
+    assert not path.is_file()
 
 
 @pytest.mark.usefixtures("root")
