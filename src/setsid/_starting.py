@@ -20,6 +20,7 @@ import threading
 import time
 import traceback
 
+from . import _ending  # noqa: F401 - what Process.end imports
 from ._calls import as_fd, out_of_the_way
 from ._errors import SystemCallError
 from ._fields import DEVNULL, INHERIT, NEW_SESSION
