@@ -72,6 +72,11 @@ int sid_pipe(int *ends)
     return checked(pipe2(ends, O_CLOEXEC));
 }
 
+int sid_copy_from(int fd, int least)
+{
+    return checked(fcntl(fd, F_DUPFD_CLOEXEC, least));
+}
+
 int sid_lock(int fd, int byte)
 {
     return sidos_lock(fd, byte);

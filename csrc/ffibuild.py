@@ -7,7 +7,14 @@ from cffi import FFI
 
 HERE = Path(__file__).resolve().parent
 PLATFORM_FILES = {
-    "linux": ["os/linux.c", "os/linux_clone.c", "os/linux_procs.c", "os/linux_pty.c", "os/linux_lock.c", "child/os_linux.c"],
+    "linux": [
+        "os/linux.c",
+        "os/linux_clone.c",
+        "os/linux_procs.c",
+        "os/linux_pty.c",
+        "os/linux_lock.c",
+        "child/os_linux.c",
+    ],
 }
 PORTABLE_FILES = [
     "calls.c",

@@ -212,8 +212,10 @@ int sid_release_ctty(int fd);
 int sid_pipe(int *ends);
 /* The access mode and flags of `fd`. fcntl(2), F_GETFL */
 int sid_fd_flags(int fd);
-/* Locks byte `byte` of an open file, which must be writable, for that open file and its copies; 0, or -EAGAIN if another
-   one has it. The last close unlocks it. fcntl(2), F_OFD_SETLK */
+/* A copy of `fd`, close-on-exec, with a number from `least` up. fcntl(2), F_DUPFD_CLOEXEC */
+int sid_copy_from(int fd, int least);
+/* Locks byte `byte` of an open file, which must be writable, for that open file and its copies; 0, or -EAGAIN if
+   another one has it. The last close unlocks it. fcntl(2), F_OFD_SETLK */
 int sid_lock(int fd, int byte);
 int sid_unlock(int fd, int byte);
 /* 1 if another open file has that byte locked, else 0. fcntl(2), F_OFD_GETLK */

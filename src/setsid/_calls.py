@@ -43,10 +43,10 @@ def as_int(value: int, name: str) -> int:
 
 def out_of_the_way(fd: int, taken: set[int]) -> int:
     """The file at another number, from 3 up and not `taken`, if it has to be; the old one is closed then."""
-    import fcntl
-
     while fd < 3 or fd in taken:
-        copy = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, max(3, fd + 1))
+        copy = lib.sid_copy_from(fd, max(3, fd + 1))
+        if copy < 0:
+            raise error(copy, "fcntl")
         os.close(fd)
         fd = copy
     return fd

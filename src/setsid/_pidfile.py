@@ -25,7 +25,7 @@ _ALL = re.compile(rb"\s*\d*\s*")  # what may be there before it is ours
 _PID = re.compile(rb"(\d{1,10})\n")
 # Byte 0 is locked by the owner as long as it runs, byte 1 as long as the file holds its pid.
 _OWNER, _HOLDS_PID = 0, 1
-_PATIENCE = 1.0  # seconds that an owner may take to write its pid
+_PATIENCE = 5.0  # seconds that an owner may take to write its pid
 _HOW = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NOCTTY | os.O_NONBLOCK  # no link, terminal or pipe is a pidfile
 
 
@@ -72,18 +72,19 @@ class PidFile:
         EEXIST for one that holds something else than a pid; EACCES, ENOENT, ENOSPC, ... RuntimeError when this object
         has it already. fcntl(2), F_OFD_SETLK
         """
-        if self._fd >= 0:
-            raise RuntimeError(f"{self.path!r} is acquired already")
-        while (fd := self._locked()) < 0:
-            pass
+        self.lock()
         try:
-            self._take(fd)
             self.write()
         except BaseException:
             self.release()
             raise
 
-    def _take(self, fd: int) -> None:
+    def lock(self) -> None:
+        """The first half of `acquire`, without a pid. Raises as that does."""
+        if self._fd >= 0:
+            raise RuntimeError(f"{self.path!r} is acquired already")
+        while (fd := self._locked()) < 0:
+            pass
         self._fd = fd
         self._opened = os.fstat(fd)
         _held.add(self)

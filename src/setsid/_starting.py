@@ -10,12 +10,15 @@ starter's: it has no other thread, so that nobody can have a copy of its end of 
 
 from __future__ import annotations
 
+# All at once: after a change of root or user they may be out of reach.
 import os
 import select
 import signal as signals
 import socket
 import sys
+import threading
 import time
+import traceback
 
 from ._calls import as_fd, out_of_the_way
 from ._errors import SystemCallError
@@ -65,8 +68,6 @@ def check_alone() -> None:
 
 
 def _other_threads() -> list[str]:
-    import threading
-
     own = threading.get_native_id()
     others = {thread.native_id: thread.name for thread in threading.enumerate() if thread.native_id != own}
     names = [repr(name) for name in others.values()]
@@ -244,9 +245,9 @@ class Line:
         if self in _lines:
             _lines.remove(self)
 
-    def _report(self, kind: type[BaseException], value: BaseException, traceback: TracebackType | None) -> None:
+    def _report(self, kind: type[BaseException], value: BaseException, trace: TracebackType | None) -> None:
         self.say(1, last_line(value))
-        self._previous(kind, value, traceback)
+        self._previous(kind, value, trace)
 
 
 _lines: list[Line] = []  # at most one
@@ -262,8 +263,6 @@ os.register_at_fork(after_in_child=_forget)
 
 
 def last_line(value: BaseException) -> str:
-    import traceback
-
     return traceback.format_exception_only(type(value), value)[-1].strip()
 
 
@@ -303,7 +302,7 @@ def start_detached(setup: ChildSetup, pidfile: PidFile | None, notifier: Notifie
     try:
         _flush()
         handed_on[:] = [] if pidfile is None else [pidfile]
-        middle = fork(process_group=NEW_SESSION, default_signals=_usual_signals(), signal_mask=())
+        middle = fork(process_group=NEW_SESSION)
         if middle is None:
             return _in_middle(start)
         _await(middle, start, timeout)
@@ -365,6 +364,9 @@ def _in_middle(start: _Start) -> Line:
     daemon = fork(start.plan)
     if daemon is None:
         return _in_daemon(start)
+    for number in _usual_signals():  # whoever ends the middle runs none of the caller's handlers
+        signals.signal(number, signals.SIG_DFL)
+    signals.pthread_sigmask(signals.SIG_SETMASK, ())
     wires.close("to_middle")
     status, text = _outcome(daemon, wires)
     _write(wires.to_starter, status, text)
@@ -431,4 +433,5 @@ def _told_by_end(daemon: Process) -> tuple[int, str]:
     status = daemon.returncode
     if status is None or status >= 0:
         return status or 1, f"ended with status {status} before it was ready"
-    return 1, f"killed by {signals.Signals(-status).name} before it was ready"
+    name = next((each.name for each in signals.Signals if each == -status), f"signal {-status}")
+    return 1, f"killed by {name} before it was ready"

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 
 from ._errors import SystemCallError, prepare
@@ -123,8 +124,6 @@ class Daemon:
                 self._hang_up(1, value.code)
             return
         self._hang_up(1, last_line(value))
-        import logging
-
         logging.getLogger("setsid.daemon").critical("the daemon ends by an exception", exc_info=value)
 
     def __repr__(self) -> str:
@@ -154,9 +153,9 @@ def daemonize(
 
     The program that the user has started stays until the daemon says `ready()`, then exits 0. If the daemon raises an
     exception, exits, is killed, or isn't ready in time, all of its session is ended, and that program prints the reason
-    to stderr and exits with the daemon's status, or with 1. If it is killed meanwhile, the session is ended too. It exits
-    by os._exit: what is registered with atexit is the daemon's to run. "already running as pid N" and exit status 1
-    (SystemExit) if another one has the pidfile.
+    to stderr and exits with the daemon's status, or with 1. If it is killed meanwhile, the session is ended too. It
+    exits by os._exit: what is registered with atexit is the daemon's to run. "already running as pid N" and exit status
+    1 (SystemExit) if another one has the pidfile.
 
     Raises, before there is another process: TypeError and ValueError for what can't be carried out; RuntimeError for a
     program with other threads, which it names, or one in whose event loop it is called; SystemCallError for the pidfile
@@ -178,12 +177,14 @@ def daemonize(
     notifier = Notifier()
     try:
         if file is not None:
-            _acquire(file)
+            _lock(file)
         line = None
         if detach:
             line = start_detached(setup, file, notifier, ready_timeout)
         else:
             setup.apply()
+            if file is not None:
+                file.write()
     except BaseException:  # in the calling program alone
         notifier.close()
         if file is not None:
@@ -198,15 +199,15 @@ def _checked(setup: ChildSetup | None) -> ChildSetup:
     if not isinstance(setup, ChildSetup):
         raise TypeError(f"setup must be a ChildSetup, not {type(setup).__name__}")
     for name in _REFUSED:
-        if getattr(setup, name):
+        said = getattr(setup, name)
+        if said is not None and said is not False and not (name == "parent_death_signal" and said == 0):
             raise ValueError(f"{name} can't be said for a daemon, which has a session of its own and no terminal")
-    if setup.process_group is not None:
-        raise ValueError("process_group can't be said for a daemon, which is in a session of its own")
     return setup
 
 
-def _acquire(file: PidFile) -> None:
+def _lock(file: PidFile) -> None:
+    """Only the daemon writes its pid, and whoever asks waits for that."""
     try:
-        file.acquire()
+        file.lock()
     except BlockingIOError as reason:
         raise SystemExit(as_the_program(getattr(reason, "hint", None) or str(reason))) from None
