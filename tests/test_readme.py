@@ -96,6 +96,48 @@ assert {process.state for process in setsid.Session(job.pid).processes()} <= {"Z
 }
 
 
+# This one becomes a daemon, so it is a program by itself.
+(DAEMON,) = [block for block in BLOCKS if "daemonize(" in block]
+BLOCKS.remove(DAEMON)
+
+SERVE = """
+def serve(listener):
+    with listener, listener.accept()[0] as client:
+        client.sendall(client.recv(100))
+"""
+
+# Starts it twice, and is served once, at which it ends.
+RUN_DAEMON = r"""
+import ctypes, re, socket, subprocess
+from setsid.daemon import PidFile
+assert ctypes.CDLL(None).prctl(36, 1, 0, 0, 0) == 0  # PR_SET_CHILD_SUBREAPER: the daemon comes to us
+directory, source = sys.argv[1:]
+os.chdir(directory)
+with open("daemon.py", "w") as file:
+    file.write(source)
+def start():
+    argv = [sys.executable, "-X", "dev", "-W", "error", "daemon.py"]
+    result = subprocess.run(argv, capture_output=True, text=True, timeout=60)
+    return result.returncode, result.stdout, result.stderr
+with nothing_left():
+    try:
+        status, told, errors = start()
+        assert (status, errors) == (0, ""), errors
+        pid, port = map(int, re.fullmatch(r"process (\d+) listens on port (\d+)\n", told).groups())
+        assert PidFile("echo.pid").owner() == pid
+        assert start() == (1, "", f"daemon.py: already running as pid {pid}\n")
+        with socket.create_connection(("localhost", port), timeout=60) as client:
+            client.sendall(b"echo")
+            assert client.recv(100) == b"echo"
+        assert os.waitpid(pid, 0) == (pid, 0)
+        assert os.listdir() == ["daemon.py"]
+    finally:
+        for left in children():
+            os.kill(left, signal.SIGKILL)
+            os.waitpid(left, 0)
+"""
+
+
 @pytest.mark.parametrize("block", BLOCKS, ids=[block.split("\n", 1)[0][:40] for block in BLOCKS])
 def test_a_block_of_the_readme_does_what_it_says(block: str) -> None:
     (holds,) = [check for word, check in HOLDS.items() if word in block]
@@ -106,3 +148,7 @@ def test_a_block_of_the_readme_does_what_it_says(block: str) -> None:
         + "".join(f"    {line}\n" for line in (first + block + holds).splitlines())
         + "log.close(); listener.close(); asking.close()"
     )
+
+
+def test_the_daemon_of_the_readme_does_what_it_says(tmp_path: Path) -> None:
+    fresh(RUN_DAEMON, tmp_path, SERVE + DAEMON)
