@@ -64,6 +64,14 @@ def all_end():
         except ChildProcessError:
             return
 
+# Once the daemon has said settle(), it has done all that it does in ready().
+os.mkfifo(base + "/settled")
+BEGIN += f"def settle():\\n open({base + '/settled'!r}, 'w').close()\\n"
+
+def settled():
+    with open(base + "/settled") as fifo:
+        fifo.read()
+
 STAY = "d = daemonize()\\nd.ready()\\nsignal.pause()\\n"
 """
 )

@@ -53,6 +53,7 @@ def test_it_is_what_a_daemon_has_to_be(starter: str) -> None:
         KEEPER
         + """
 pid = started(sys.argv[1] + "d = daemonize(pidfile=sys.argv[1] + '/it.pid')\\n" + STAYS, base, options=())
+settled()
 number = session_of(pid)
 assert (number["ppid"], number["tty"], number["tpgid"]) == (os.getpid(), 0, -1)
 assert number["sid"] == number["pgid"] not in (pid, os.getsid(0))
@@ -73,7 +74,7 @@ assert stop(pid, signal.SIGTERM) == -signal.SIGTERM
             "STAYS",
             '"assert signal.getsignal(signal.SIGINT) is signal.default_int_handler\\n'
             "assert signal.getsignal(signal.SIGTERM) is signal.getsignal(signal.SIGHUP) is signal.SIG_DFL\\n"
-            'd.ready()\\nsignal.pause()\\n"',
+            'd.ready()\\nsettle()\\nsignal.pause()\\n"',
         )
     )
 
@@ -107,8 +108,10 @@ d = daemonize(plan, pidfile=sys.argv[1] + "/it.pid")
 assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
 os.write(1, b"out "), os.write(2, b"err")
 d.ready()
+settle()
 signal.pause()
 ''', base, options=())
+settled()
 fds = {int(name): os.readlink(f"/proc/{pid}/fd/{name}") for name in os.listdir(f"/proc/{pid}/fd")}
 (lock,) = [fd for fd in fds if fds[fd] == base + "/it.pid"]
 assert fds.pop(lock) and fds == {0: "/dev/null", 1: log, 2: log, 3: "/dev/null", 9: "/dev/zero"}, fds
@@ -133,8 +136,10 @@ os.dup2(os.open("/dev/zero", os.O_RDONLY), 50)
 signal.signal(signal.SIGUSR1, signal.SIG_IGN)
 d = daemonize(setsid.ChildSetup(close_fds=False, default_signals=(), signal_mask=setsid.INHERIT))
 d.ready()
+settle()
 signal.pause()
 ''', options=())
+settled()
 fds = {int(name): os.readlink(f"/proc/{pid}/fd/{name}") for name in os.listdir(f"/proc/{pid}/fd")}
 zeros = [fd for fd in fds if fds[fd] == "/dev/zero"]
 assert 50 in zeros and len(zeros) == 2 and len(fds) == 5, fds  # and none of those by which it was started
@@ -154,7 +159,7 @@ os.chmod(base, 0o755)
 pid = started('''
 import io, encodings.idna
 with daemonize(setsid.ChildSetup(chroot=sys.argv[1], user=65534, group=65534), pidfile=sys.argv[1] + "/it.pid") as d:
-    assert os.listdir("/") == ["it.pid"]
+    assert sorted(os.listdir("/")) == ["it.pid", "settled"]
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(3))
     d.ready()
     signal.pause()
@@ -318,7 +323,7 @@ os.write(2, b"it goes on")
 '''
 code, out, err, left = start(source, base)
 assert (code, out, left) == (1, "", []) and err.startswith(f"daemon: {message}"), err
-assert os.listdir(base) == []
+assert os.listdir(base) == ["settled"]
 """,
         fields,
         message,
@@ -549,6 +554,7 @@ with daemonize(detach=eval(sys.argv[1]), setup=setsid.ChildSetup(**eval(sys.argv
     assert d.notify(status="starting", EXTEND_TIMEOUT_USEC=5)
     d.ready("serves\\\\nall"), d.ready()
     d.notify(reloading=1)
+    assert d.notify(STATUS="two\\\\nlines")
     for bad in {"a b": 1}, {"x": "two\\\\nlines"}, {"": ""}, {"1": ""}:
         try:
             d.notify(**bad)
@@ -572,14 +578,15 @@ for detach in "None", "False", "True":
         assert ready == ["READY=1", "STATUS=serves all"]
         reloading = heard()
         assert reloading[0].startswith("MONOTONIC_USEC=") and reloading[1:] == ["RELOADING=1"]
+        assert heard() == ["STATUS=two lines"]
         assert heard() == ["STOPPING=1"] and heard() == ["STATUS=no more"]
         out, err = process.communicate(timeout=60)
         if detach == "True":
             assert (process.returncode, out, err) == (0, "serves\\nall\\n", "")
         else:
-            assert (process.returncode, out, err) == (3, "", "daemon: no more\\n")
+            assert (process.returncode, out, err) == (3, "serves\\nall\\n", "daemon: no more\\n")
         all_end()
-assert os.listdir(base) == (["notify"] if sys.argv[1] == "path" else [])
+assert sorted(os.listdir(base)) == ["notify", "settled"][sys.argv[1] != "path":]
 manager.close()
 """,
         kind,
@@ -613,10 +620,12 @@ os.environ["LISTEN_FDS"] = sys.argv[2]
 d = daemonize(pidfile=sys.argv[3])
 assert (os.environ["LISTEN_PID"] == str(os.getpid())) == (sys.argv[1:3] == ["0", "2"])
 d.ready()
+settle()
 signal.pause()
 '''
 for other, count, kept in ("0", "2", [3, 4]), ("1", "2", []), ("0", "many", []):
     pid = started(source, other, count, base + "/it.pid")
+    settled()
     fds = {int(name): os.readlink(f"/proc/{pid}/fd/{name}") for name in os.listdir(f"/proc/{pid}/fd")}
     assert [fd for fd in fds if fds[fd] == "/dev/zero"] == kept and len(fds) == 4 + len(kept), fds
     stop(pid)

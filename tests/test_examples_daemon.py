@@ -228,7 +228,7 @@ def test_in_the_foreground_it_is_the_process_that_was_started(number: signal.Sig
         service.await_greeting(b"hello\n")  # so its handlers are there
         assert service("status") == (0, f"running as pid {process.pid}\n", "")
         process.send_signal(number)
-        assert process.communicate(timeout=SECONDS) == ("", "")
+        assert process.communicate(timeout=SECONDS) == (f"running as pid {process.pid}\n", "")
         assert process.returncode == 0
     assert service.files() == ["greeting"]
 
@@ -268,7 +268,7 @@ def test_a_service_manager_is_told_how_it_does(kind: str, service: Service) -> N
             # Of `process`, which is not reaped yet, the end is seen all the same.
             assert service("stop") == (0, f"process {process.pid} has ended\n", "")
             assert told() == {"STOPPING": "1"}
-            assert process.communicate(timeout=SECONDS) == ("", "")
+            assert process.communicate(timeout=SECONDS) == (f"running as pid {process.pid}\n", "")
             assert process.returncode == 0
 
 

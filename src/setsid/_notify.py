@@ -59,12 +59,14 @@ class Notifier:
 def as_message(fields: dict[str, object]) -> str:
     """TypeError and ValueError for what can't be said."""
     said = {name.upper(): value for name, value in fields.items()}
-    for name, value in said.items():
+    for name, value in [*said.items()]:
         if not _NAME.fullmatch(name):
             raise ValueError(f"{name!r} is no name of a field")
         if isinstance(value, bool) or not isinstance(value, (str, int)):
             raise TypeError(f"{name} must be str or int, not {type(value).__name__}")
-        if "\n" in str(value):
+        if name == "STATUS":  # it may be the text of an error
+            said[name] = str(value).replace("\n", " ")
+        elif "\n" in str(value):
             raise ValueError(f"{name}: a field is one line")
     if "RELOADING" in said and "MONOTONIC_USEC" not in said:  # which units of Type=notify-reload ask for
         said["MONOTONIC_USEC"] = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000

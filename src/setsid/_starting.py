@@ -110,10 +110,11 @@ def as_the_program(message: str) -> str:
     return f"{name if name.strip('-cm') else 'daemon'}: {message}"
 
 
-def tell_user(message: str) -> None:
-    """On stderr, if there is one."""
-    if sys.__stderr__ is not None and not sys.__stderr__.closed:
-        tell(sys.__stderr__.fileno(), as_the_program(message))
+def tell_user(message: str, *, is_error: bool = True) -> None:
+    """On stderr, or on stdout, if there is one."""
+    stream = sys.__stderr__ if is_error else sys.__stdout__
+    if stream is not None and not stream.closed:
+        tell(stream.fileno(), as_the_program(message) if is_error else message)
 
 
 # -- the daemon's plan
@@ -346,8 +347,8 @@ def _await(middle: Process, start: _Start, timeout: float | None) -> NoReturn:
         status, text = _read(reads) or (1, f"not ready within {timeout:g} seconds")
     if status == 0:
         middle.wait()
-        if text and sys.__stdout__ is not None and not sys.__stdout__.closed:
-            tell(sys.__stdout__.fileno(), text)
+        if text:
+            tell_user(text, is_error=False)
         os._exit(0)
     report = middle.end(_GRACE)
     if report.survived:

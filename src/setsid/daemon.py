@@ -52,8 +52,8 @@ class Daemon:
         self._is_ready = False
 
     def ready(self, message: str | None = None) -> None:
-        """It works: the program that the user has started prints `message` to its stdout and exits 0; a service manager
-        (NOTIFY_SOCKET) gets READY=1. Does nothing the second time.
+        """It works: the program that the user has started prints `message` to its stdout, and exits 0 if the daemon is
+        detached; a service manager (NOTIFY_SOCKET) gets READY=1. Does nothing the second time.
 
         RuntimeError in a process that the daemon has forked; SystemCallError when the manager can't be told.
         """
@@ -64,10 +64,13 @@ class Daemon:
         if self.is_detached:
             fields["MAINPID"] = self.pid
         if message is not None:
-            fields["STATUS"] = message.replace("\n", " ")
+            fields["STATUS"] = message
         self._notifier.send(fields)
         self._is_ready = True
-        self._hang_up(0, message or "")
+        if self.is_detached:
+            self._hang_up(0, message or "")
+        elif message:
+            tell_user(message, is_error=False)
 
     def fail(self, message: str, status: int = 1) -> NoReturn:
         """It doesn't work: raises SystemExit(status), so that the program ends.
@@ -81,7 +84,7 @@ class Daemon:
         if not self._hang_up(status, message):
             tell_user(message)
         try:
-            self._notifier.send({"STATUS": message.replace("\n", " ")})
+            self._notifier.send({"STATUS": message})
         except SystemCallError:
             pass
         raise SystemExit(status)
@@ -89,11 +92,14 @@ class Daemon:
     def notify(self, **fields: str | int) -> bool:
         """Tell the service manager, as sd_notify(3) does: `notify(STATUS="42 clients", WATCHDOG=1)`.
 
-        Returns whether there is one. ValueError and TypeError for what is no field; SystemCallError when it can't be
-        told.
+        Returns whether it has been told: False when there is none, or it has gone. ValueError and TypeError for what is
+        no field.
         """
         self._check_pid()
-        return self._notifier.send(dict(fields))
+        try:
+            return self._notifier.send(dict(fields))
+        except SystemCallError:
+            return False
 
     def _check_pid(self) -> None:
         if os.getpid() != self.pid:
@@ -124,7 +130,9 @@ class Daemon:
                 self._hang_up(1, value.code)
             return
         self._hang_up(1, last_line(value))
-        logging.getLogger("setsid.daemon").critical("the daemon ends by an exception", exc_info=value)
+        log = logging.getLogger("setsid.daemon")
+        if self.is_detached or log.hasHandlers():  # else both logging and Python would show it on stderr
+            log.critical("the daemon ends by an exception", exc_info=value)
 
     def __repr__(self) -> str:
         return f"<Daemon pid={self.pid}{' ready' if self._is_ready else ''}>"
