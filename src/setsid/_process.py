@@ -155,7 +155,7 @@ class Process:
             while (result := _wait(child, FOREVER, reap)) == -EINTR:
                 pass  # Python has run its handlers on the way
         else:
-            result = _until(timeout, lambda left: _wait(child, left, reap))
+            result = until(timeout, lambda left: _wait(child, left, reap))
         if result < 0:
             raise self._wait_error(result, timeout)
         return child.returncode
@@ -172,7 +172,7 @@ class Process:
             while (result := lib.sid_wait_change(self._child, FOREVER)) == -EINTR:
                 pass
         else:
-            result = _until(timeout, lambda left: lib.sid_wait_change(self._child, left))
+            result = until(timeout, lambda left: lib.sid_wait_change(self._child, left))
         if result == -errno.ETIMEDOUT:
             raise TimeoutError(f"process {self.pid} did not change within {timeout} seconds")
         if result < 0:
@@ -282,6 +282,12 @@ class Process:
         self._check_open()
         return end_process(self, grace, as_int(signal, "signal"))
 
+    def _abandon(self) -> None:
+        """End what nobody will ever hold."""
+        from ._ending import end_at_once
+
+        end_at_once(self)
+
     # -- asyncio
 
     def __await__(self) -> Generator[Any, None, int]:
@@ -390,7 +396,7 @@ class Held(Process):
             while (result := _wait(child, FOREVER, True)) == -EINTR:
                 pass
         else:
-            result = _until(timeout, lambda left: _wait(child, left, True))
+            result = until(timeout, lambda left: _wait(child, left, True))
         if result == -errno.ETIMEDOUT:
             return None
         if result < 0:  # -ECHILD
@@ -430,7 +436,7 @@ def adopted(pid: int) -> Held:
     return process
 
 
-def _until(timeout: float, wait: Callable[[int], int]) -> int:
+def until(timeout: float, wait: Callable[[int], int]) -> int:
     """Call `wait` with the nanoseconds left until it is not interrupted any more."""
     nanoseconds = _nanoseconds(timeout)
     deadline = time.monotonic_ns() + nanoseconds
