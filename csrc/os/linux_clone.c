@@ -129,7 +129,8 @@ int sidos_start_child(struct sidos_start *child)
 
 static int make_middle(struct sidos_start *middle, unsigned char *stack, size_t size)
 {
-    int flags = middle->with_pidfd ? CLONE_FILES | CLONE_PIDFD : 0;
+    int files = middle->with_pidfd ? CLONE_FILES | CLONE_PIDFD : 0;
+    int flags = files | (middle->shares_memory ? CLONE_SIGHAND : 0); /* which it leaves alone: spares a copy */
     int pid = make(middle, stack, size, flags, 0);
 
     if (pid == -EINVAL && !middle->with_pidfd) /* an emulator that knows SIGCHLD alone */

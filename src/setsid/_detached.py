@@ -28,7 +28,7 @@ EINTR = errno.EINTR
 
 # What a program in a session of which it is no leader, and whose parent ends at once, can't have.
 _REFUSED = {
-    "process_group": "it is in the group of a session that is made for it, and leads neither",
+    "process_group": "it is in the group of a new session, and leads neither",
     "ctty": "only a session leader can acquire one",
     "steal_ctty": "only a session leader can acquire one",
     "release_ctty": "a new session has no terminal",
@@ -62,9 +62,9 @@ def spawn_detached(
     auditing event `setsid.spawn` with executable, argv, cwd, env. setsid(2), clone(2), PR_SET_CHILD_SUBREAPER(2const)
     """
     setup = with_changes(setup, changes)
-    for name, why in _REFUSED.items():
-        if getattr(setup, name) not in (None, False):
-            raise ValueError(f"{name} is nothing for a detached program: {why}")
+    plan = setup.marshalled
+    if plan is None or plan.verb is not DETACHED:
+        _check(setup)
     process = DetachedProcess(ffi.new("struct sid_child *"), argv)
     try:
         start(process, setup, executable, env, DETACHED, lib.sid_spawn_detached)
@@ -73,6 +73,12 @@ def spawn_detached(
         raise
     process._since = lib.sid_now()
     return process
+
+
+def _check(setup: ChildSetup) -> None:
+    for name, why in _REFUSED.items():
+        if getattr(setup, name) not in (None, False):
+            raise ValueError(f"{name} is nothing for a detached program: {why}")
 
 
 class DetachedProcess:
