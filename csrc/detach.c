@@ -88,7 +88,7 @@ static void identify(struct sid_child *child, int pid, int pidfd)
         child->pidfd = SID_PIDFD_NONE;
     } else if (child->pidfd < 0) {
         child->pidfd = SID_PIDFD_NONE;
-        if (sid_process(pid, &process, NULL) > 0 && process.sid == child->session && process.lives)
+        if (sid_process(pid, &process, NULL) > 0 && process.sid == child->session)
             child->start = process.start;
     }
     child->file = sidh_file(child->pidfd);
@@ -241,18 +241,32 @@ static void close_files(struct sid_child *child)
     child->leader = -1;
 }
 
-/* A failed one has ended or is about to. It is ours to reap if we are the subreaper. */
-static int settle(struct sid_child *child)
+/* Whether it is a child of ours after all, since we are the subreaper. */
+static int is_ours(const struct sid_child *child)
+{
+    struct sid_process process;
+
+    return child->pidfd >= 0 || (child->start && sid_process(child->pid, &process, NULL) > 0 &&
+                                 process.start == child->start && process.ppid == getpid());
+}
+
+/* A failed one has ended or is about to. */
+static void await_end_of_failed(const struct sid_child *child)
 {
     struct sidos_ended ended;
 
+    while (child->pid && !sidh_has_gone(child)) {
+        struct pollfd end = {.fd = child->pidfd, .events = POLLIN};
+        poll(&end, child->pidfd >= 0, SIDH_LOOK_EVERY);
+    }
+    while (is_ours(child) && sidos_wait(child->pid, child->pidfd, WEXITED, &ended) == -EINTR)
+        ;
+}
+
+static int settle(struct sid_child *child)
+{
     if (child->report.error) {
-        while (child->pidfd >= 0 && sidos_wait(child->pid, child->pidfd, WEXITED, &ended) == -EINTR)
-            ;
-        while (child->pid && !sidh_has_gone(child)) {
-            struct pollfd end = {.fd = child->pidfd, .events = POLLIN};
-            poll(&end, child->pidfd >= 0, SIDH_LOOK_EVERY);
-        }
+        await_end_of_failed(child);
         close_files(child);
         return -child->report.error;
     }

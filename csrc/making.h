@@ -65,8 +65,8 @@ int sidh_settle(const struct sid_plan *plan, struct sid_child *child);
 
 /* detach.c: a program that is nobody's child. */
 
-/* Starts it in that way and waits until it has executed, or failed, or ended; 0, or -errno with child->report filled and
-   no process left. */
+/* Starts it in that way and waits until it has executed, or failed, or ended; 0, or -errno with child->report filled
+   and no process left. */
 int sidh_detach(int way, struct sidch_job *job, struct sid_child *child);
 
 #endif

@@ -154,8 +154,8 @@ struct sid_report {
     int pid;    /* a fork's child, as it numbers itself; with SID_STOPS_MADE, the process that was made */
 };
 
-/* Special values of sid_report.stops in a pipe: a SIGCONT has undone the earlier ones; all steps are done; a middle child
-   has made the process `pid`. */
+/* Special values of sid_report.stops in a pipe: a SIGCONT has undone the earlier ones; all steps are done; a middle
+   child has made the process `pid`. */
 enum sid_stops { SID_STOPS_UNDONE = 1, SID_STOPS_DONE = 2, SID_STOPS_MADE = 4 };
 
 /* Special values of sid_child.pidfd. */

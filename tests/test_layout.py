@@ -46,6 +46,7 @@ RANKS = {
     "_processes": 2,
     "_session": 3,
     "_apply": 4,
+    "_detached": 5,
     "_ending": 4,
     "_spawn": 4,
     "_arguments": 5,
@@ -74,7 +75,7 @@ COMMANDS = {name for name in RANKS if name.split(".")[0] in ("cli", "__main__")}
 # Imported inside functions, on first use; _types by type checkers alone.
 LAZY = {
     *("_enums", "_procfs", "_hints", "_child_hints", "_exec_hints", "_types", "_session", "_processes", "_ending"),
-    "_async",
+    *("_async", "_detached"),
     *("_arguments", "_preexec", "_popen", "_pipes", "_run", "subprocess", "aio", "tty", "jobs"),
 }
 # The modules that may speak to C.
@@ -83,6 +84,7 @@ NATIVE = {
     "_async",
     "_calls",
     "_child_hints",
+    "_detached",
     "_ending",
     "_failure",
     "_fork",
@@ -102,6 +104,8 @@ PUBLIC = {
     *("Popen", "run", "TimeoutExpired", "subprocess", "aio", "tty", "jobs"),
     *(
         "spawn",
+        "spawn_detached",
+        "DetachedProcess",
         "fork",
         "Process",
         "ProcessInfo",
@@ -240,7 +244,7 @@ print(json.dumps(sorted(after - before)))
     "name",
     [
         *("EndReport", "Inherit", "NewSession", "Popen", "ProcessState", "Session", "SetupFields", "Stage"),
-        *("TimeoutExpired", "run"),
+        *("DetachedProcess", "TimeoutExpired", "run", "spawn_detached"),
     ],
 )
 def test_a_lazy_name_is_there_on_first_use(name: str) -> None:

@@ -1,7 +1,7 @@
 /*
- * The child between a caller and a program that is to be nobody's child. It makes a session, starts the program's process
- * in that, and ends, so that init, or the next subreaper, is the process's parent. All signals are blocked throughout.
- * The rules are those of run.c.
+ * The child between a caller and a program that is to be nobody's child. It makes a session, starts the program's
+ * process in that, and ends, so that init, or the next subreaper, is the process's parent. All signals are blocked
+ * throughout. The rules are those of run.c.
  */
 #include <signal.h>
 #include <sys/wait.h>

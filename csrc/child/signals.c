@@ -10,8 +10,8 @@ int sidch_signal_dispositions(struct sidch_state *state)
  * A stop signal (Ctrl-Z in the child's terminal) between the unmask and exec would stop the child, with a vfork parent
  * asleep in the kernel until somebody continues it. So the three are caught until exec, which makes them default again,
  * and the parent sends them anew. A new session's leader needs none of that: its group is orphaned (its parent is in
- * another session), and the kernel discards these signals there; nor does a detached process, whose parent is in its own
- * group or, later, in init's session. SIGSTOP nobody can catch.
+ * another session), and the kernel discards these signals there; nor does a detached process, whose parent is in its
+ * own group or, later, in init's session. SIGSTOP nobody can catch.
  */
 int sidch_signal_mask(struct sidch_state *state)
 {

@@ -92,8 +92,8 @@ static int read_namespace(const char *path, struct namespace *namespace)
     return readlink(path, namespace->name, sizeof namespace->name - 1) < 0 ? -errno : 0;
 }
 
-/* The pid namespace of this process: it keeps that for as long as it lives, but the child that it forks may be in another
-   one, and, since each has a process 1, under the same number. */
+/* The pid namespace of this process: it keeps that for as long as it lives, but the child that it forks may be in
+   another one, and, since each has a process 1, under the same number. */
 static struct namespace own_namespace;
 static int owner_of_namespace;
 static pthread_once_t forgets_namespace = PTHREAD_ONCE_INIT;

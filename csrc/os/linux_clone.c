@@ -139,9 +139,9 @@ static int make_middle(struct sidos_start *middle, unsigned char *stack, size_t 
 }
 
 /*
- * The middle child's stack, which needs little, is what the alignment of the other's leaves: the larger one of two parts
- * that are as large as that together. The frame goes when both children are gone, also if somebody has ended the middle
- * child first: CLONE_CHILD_CLEARTID tells of that.
+ * The middle child's stack, which needs little, is what the alignment of the other's leaves: the larger one of two
+ * parts that are as large as that together. The frame goes when both children are gone, also if somebody has ended the
+ * middle child first: CLONE_CHILD_CLEARTID tells of that.
  */
 __attribute__((noinline)) int sidos_start_middle(struct sidos_start *middle, struct sidos_start *program)
 {

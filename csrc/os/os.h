@@ -23,7 +23,8 @@ struct sidos_start {
 int sidos_start_child(struct sidos_start *start);
 /* Makes a middle child that calls middle->main, without an exit signal: nobody hears of it who does not wait by __WALL.
    It has a stack, and so has the child that it makes by sidos_start_from_middle with `program`, to which neither adds
-   anything below. With shared memory both are done with it, and the middle child is reaped, when this returns; its pid. */
+   anything below. With shared memory both are done with it, and the middle child is reaped, when this returns; its pid.
+ */
 int sidos_start_middle(struct sidos_start *middle, struct sidos_start *program);
 /* In a middle child: makes the child `program`, a struct sidos_start; its pid. */
 int sidos_start_from_middle(void *program, int by_clone3, int cgroup_fd);

@@ -8,7 +8,7 @@ from ._calls import as_int
 from ._errors import error
 from ._marshal import DETACHED
 from ._native import ffi, lib
-from ._process import FOREVER, SIGTERM, until
+from ._process import FOREVER, SIGTERM, _until
 from ._setup import with_changes
 from ._spawn import start
 
@@ -77,7 +77,8 @@ def spawn_detached(
 
 def _check(setup: ChildSetup) -> None:
     for name, why in _REFUSED.items():
-        if getattr(setup, name) not in (None, False):
+        value = getattr(setup, name)
+        if value is not None and value is not False:  # 0 is a process group
             raise ValueError(f"{name} is nothing for a detached program: {why}")
 
 
@@ -131,7 +132,7 @@ class DetachedProcess:
         return bool(result)
 
     def wait(self, timeout: float | None = None) -> None:
-        """Wait until the process has ended, sleeping in the kernel. Its exit status goes to its parent, and nobody else.
+        """Wait until the process has ended, sleeping in the kernel. Its exit status goes to its parent alone.
 
         `timeout` is in seconds. Raises TimeoutError when the time is over, ValueError after close(), and whatever a
         signal handler raises. Without pidfds it looks every 20 ms at most. pidfd_open(2), poll(2)
@@ -140,7 +141,7 @@ class DetachedProcess:
             while (result := lib.sid_wait_detached(self._child, FOREVER)) == -EINTR:
                 pass  # Python has run its handlers on the way
         else:
-            result = until(timeout, lambda left: lib.sid_wait_detached(self._child, left))
+            result = _until(timeout, lambda left: lib.sid_wait_detached(self._child, left))
         if result == -errno.ETIMEDOUT:
             raise TimeoutError(f"process {self.pid} did not end within {timeout} seconds")
         if result == -errno.EBADF:
@@ -151,14 +152,16 @@ class DetachedProcess:
     def send_signal(self, signal: int) -> None:
         """Send a signal to the process. Does nothing once it has ended.
 
-        Raises SystemCallError: EPERM, EINVAL; NotImplementedError where the kernel has no pidfds, since its number may be
-        another's by the time; ValueError after close(). pidfd_send_signal(2)
+        Raises SystemCallError: EPERM, EINVAL; NotImplementedError where the kernel has no pidfds, since its number may
+        be another's by then; ValueError after close(). pidfd_send_signal(2)
         """
         signal = as_int(signal, "signal")
         if not self.is_alive():
             return
         if self._child.pidfd == lib.SID_PIDFD_NONE:
-            raise NotImplementedError("this kernel has no pidfds (Linux has them since 5.3), so it may hit another process")
+            raise NotImplementedError(
+                "this kernel has no pidfds (Linux has them since 5.3): it might be another process"
+            )
         result = lib.sid_signal_child(self._child, signal)
         if result == -errno.EBADF:
             raise self._closed_error()
@@ -168,14 +171,14 @@ class DetachedProcess:
     def end(self, grace: float = 5.0, *, signal: int = SIGTERM) -> EndReport:
         """End the session that the process was started in, and the process itself if it has left that.
 
-        Sends `signal` and SIGCONT, waits up to `grace` seconds for all to end, then sends SIGKILL until none is left. The
-        session is ended too when the process itself is gone. Returns which processes have `ended`, which have
+        Sends `signal` and SIGCONT, waits up to `grace` seconds for all to end, then sends SIGKILL until none is left.
+        The session is ended too when the process itself is gone. Returns which processes have `ended`, which have
         `survived`, and which living descendants have `escaped`, as by making a session of their own. Interrupted by an
         exception of a signal handler, it sends SIGKILL at once, and raises it when that is done.
 
         Raises ValueError for an unknown signal and after close(); SystemCallError: ESRCH when it can't be known whether
-        those that are left are of the session that it was started in, which is so when the process and its first process
-        group have ended and Session could not know it either; ENOENT without a /proc of this pid namespace.
+        those that are left are of the session that it was started in, which is so when the process and its first group
+        have ended and Session could not know it either; ENOENT without a /proc of this pid namespace.
         """
         from ._ending import drive, ending_detached
 

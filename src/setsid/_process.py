@@ -155,7 +155,7 @@ class Process:
             while (result := _wait(child, FOREVER, reap)) == -EINTR:
                 pass  # Python has run its handlers on the way
         else:
-            result = until(timeout, lambda left: _wait(child, left, reap))
+            result = _until(timeout, lambda left: _wait(child, left, reap))
         if result < 0:
             raise self._wait_error(result, timeout)
         return child.returncode
@@ -172,7 +172,7 @@ class Process:
             while (result := lib.sid_wait_change(self._child, FOREVER)) == -EINTR:
                 pass
         else:
-            result = until(timeout, lambda left: lib.sid_wait_change(self._child, left))
+            result = _until(timeout, lambda left: lib.sid_wait_change(self._child, left))
         if result == -errno.ETIMEDOUT:
             raise TimeoutError(f"process {self.pid} did not change within {timeout} seconds")
         if result < 0:
@@ -396,7 +396,7 @@ class Held(Process):
             while (result := _wait(child, FOREVER, True)) == -EINTR:
                 pass
         else:
-            result = until(timeout, lambda left: _wait(child, left, True))
+            result = _until(timeout, lambda left: _wait(child, left, True))
         if result == -errno.ETIMEDOUT:
             return None
         if result < 0:  # -ECHILD
@@ -436,7 +436,7 @@ def adopted(pid: int) -> Held:
     return process
 
 
-def until(timeout: float, wait: Callable[[int], int]) -> int:
+def _until(timeout: float, wait: Callable[[int], int]) -> int:
     """Call `wait` with the nanoseconds left until it is not interrupted any more."""
     nanoseconds = _nanoseconds(timeout)
     deadline = time.monotonic_ns() + nanoseconds
