@@ -5,9 +5,6 @@
 #include "making.h"
 #include "vectors.h"
 
-/* Makes a process for a job: a child, or one that is nobody's. */
-typedef int maker(int way, struct sidch_job *job, struct sid_child *child);
-
 static int make_child(int way, struct sidch_job *job, struct sid_child *child)
 {
     int result = sidh_make_and_wait(way, job, child);
@@ -15,8 +12,10 @@ static int make_child(int way, struct sidch_job *job, struct sid_child *child)
     return result < 0 ? result : sidh_settle(job->plan, child);
 }
 
-static int spawn(maker *make, const struct sid_plan *plan, const char *executable, const char *argv, size_t argv_size,
-                 int argc, const char *const *envp, struct sid_child *child)
+/* `make` makes the process: a child, or one that is nobody's. */
+static int spawn(int (*make)(int way, struct sidch_job *job, struct sid_child *child), const struct sid_plan *plan,
+                 const char *executable, const char *argv, size_t argv_size, int argc, const char *const *envp,
+                 struct sid_child *child)
 {
     struct sidch_job job = {.plan = plan, .envp = envp, .ids = &sidch_os_ids, .report_fd = -1};
     struct sid_vectors vectors;
