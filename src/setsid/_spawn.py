@@ -69,7 +69,7 @@ def start(
     executable: StrOrBytesPath | None,
     env: Environment | None,
     verb: Verb = SPAWN,
-    make: Any = _sid_spawn,
+    make: Any = None,
 ) -> None:
     """Make the child of `process`, which has its arguments."""
     argv = process.args
@@ -117,14 +117,14 @@ def launch(
     arguments: bytes,
     count: int,
     environment: Environ,
-    make: Any = _sid_spawn,
+    make: Any = None,
 ) -> None:
     """Make the child of `process`: NULs between its `count` arguments, the first one executed if `program` is NULL."""
     if dropped:
         reap_dropped()
     child = process._child
     try:
-        if not make(plan.struct, program, arguments, len(arguments), count, environment.envp, child):
+        if not (make or _sid_spawn)(plan.struct, program, arguments, len(arguments), count, environment.envp, child):
             return
     except BaseException:  # of a signal handler: nobody will ever hold the child
         process._abandon()
