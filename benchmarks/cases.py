@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import forks
 import programs
+from cases_detached import detached_against_spawn
 from cases_popen import asyncio_children, popen_with_plan
 from cases_sessions import looking_at_sessions
 from cases_tty import programs_on_terminals
@@ -253,6 +254,7 @@ def _do_nothing() -> None:
 CASES = {
     "floor": spawn_against_floor,
     "popen": spawn_against_popen,
+    "detached": detached_against_spawn,
     "plan": popen_with_plan,
     "size": parents_size,
     "fds": open_fds,

@@ -40,6 +40,8 @@ void sidh_release(struct sid_child *child)
     if (__atomic_sub_fetch(&child->refs, 1, __ATOMIC_ACQ_REL) > 0)
         return;
     forget_lost_pidfd(child);
+    if (child->session && child->leader >= 0 && sidh_file(child->leader) == child->leader_file)
+        close(child->leader);
     if (child->pidfd < 0)
         return;
     close(child->pidfd);

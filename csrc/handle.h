@@ -27,6 +27,12 @@ int sidh_enter(struct sid_child *child);
 void sidh_lock(struct sid_child *child);
 void sidh_unlock(struct sid_child *child);
 
+/* detach.c, of a detached one, which can't be waited for. */
+
+/* Whether it has ended; whether a signal has stopped it, where that can be seen. */
+int sidh_has_gone(const struct sid_child *child);
+int sidh_is_stopped(const struct sid_child *child);
+
 /* reap.c */
 
 /* Notes how the child has ended. */

@@ -12,22 +12,26 @@ int sidh_has_ended(const struct sid_child *child)
 {
     struct sidos_ended ended;
 
+    if (child->session)
+        return sidh_has_gone(child);
     return sidh_look(child, WEXITED | WNOHANG, &ended) < 0 || ended.code;
 }
 
 /* Nobody can catch SIGSTOP, and the user that the child becomes may send it. The program gets it once it runs. */
 void sidh_put_off_stop(struct sid_child *child)
 {
-    struct sidos_ended seen;
+    struct sidos_ended seen = {0};
 
-    if (sidh_look(child, WSTOPPED | WNOHANG, &seen) < 0 || seen.code != CLD_STOPPED)
+    if (child->session ? !sidh_is_stopped(child)
+                       : sidh_look(child, WSTOPPED | WNOHANG, &seen) < 0 || seen.code != CLD_STOPPED)
         return;
     child->report.stops |= 1 << SIGSTOP;
     if (child->pidfd >= 0)
         sidos_signal_pidfd(child->pidfd, SIGCONT);
     else
         kill(child->pid, SIGCONT);
-    sidos_wait(child->pid, child->pidfd, WCONTINUED | WNOHANG, &seen); /* nobody else need know of it */
+    if (!child->session)
+        sidos_wait(child->pid, child->pidfd, WCONTINUED | WNOHANG, &seen); /* nobody else need know of it */
 }
 
 static int make_shared(int way, struct sidch_job *job, struct sid_child *child)
@@ -36,7 +40,7 @@ static int make_shared(int way, struct sidch_job *job, struct sid_child *child)
     return sidh_make_child(job, way, child);
 }
 
-static void await_page(struct sidch_page *page, struct sid_child *child)
+void sidh_await_page(struct sidch_page *page, struct sid_child *child)
 {
     for (;;) {
         uint32_t word = __atomic_load_n(&page->robust.word, __ATOMIC_ACQUIRE);
@@ -64,7 +68,7 @@ static int make_with_page(struct sidch_job *job, struct sid_child *child)
     job->page = page;
     result = sidh_make_child(job, SID_WAY_PAGE, child);
     if (result == 0)
-        await_page(page, child);
+        sidh_await_page(page, child);
     job->page = NULL;
     munmap(page, sizeof *page);
     return result;
@@ -82,6 +86,7 @@ int sidh_read_record(int fd, struct sid_report *report)
         return size < 0 ? -errno : 0;
     if (record.stops) {
         report->stops = record.stops == SID_STOPS_UNDONE ? 0 : report->stops | record.stops;
+        report->pid = record.stops == SID_STOPS_MADE ? record.pid : report->pid;
     } else {
         record.stops = report->stops;
         *report = record;
@@ -94,7 +99,7 @@ int sidh_read_record(int fd, struct sid_report *report)
  * So look every few milliseconds whether the child has executed its program (its own copy is gone) or has ended; what
  * it wrote before that is in the pipe by then.
  */
-static void read_report(int fd, const struct sidch_job *job, struct sid_child *child)
+void sidh_read_report(int fd, const struct sidch_job *job, struct sid_child *child)
 {
     const struct sid_plan *plan = job->plan;
     int is_like_us = !plan->sets_user && !plan->sets_group;
@@ -141,7 +146,7 @@ static int make_with_pipe(struct sidch_job *job, struct sid_child *child)
     result = sidh_make_child(job, SID_WAY_FORK, child);
     close(ends[1]);
     if (result == 0)
-        read_report(ends[0], job, child);
+        sidh_read_report(ends[0], job, child);
     close(ends[0]);
     return result;
 }
@@ -174,12 +179,12 @@ void sidh_reap_failed(struct sid_child *child)
     child->pidfd = SID_PIDFD_CLOSED;
 }
 
-static void resend_stops(struct sid_child *child, int stops)
+void sidh_resend_stops(struct sid_child *child)
 {
     static const int signals[] = {SIGTSTP, SIGTTIN, SIGTTOU, SIGSTOP};
 
     for (size_t i = 0; i < sizeof signals / sizeof *signals; i++)
-        if (stops & 1 << signals[i])
+        if (child->report.stops & 1 << signals[i])
             sid_signal_child(child, signals[i]);
 }
 
@@ -198,6 +203,6 @@ int sidh_settle(const struct sid_plan *plan, struct sid_child *child)
         return -child->report.error;
     }
     sidh_hand_over(child, plan->process_group == SID_GROUP_NEW_SESSION);
-    resend_stops(child, child->report.stops);
+    sidh_resend_stops(child);
     return 0;
 }

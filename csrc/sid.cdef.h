@@ -151,11 +151,12 @@ struct sid_report {
     int error;  /* errno */
     int detail; /* the fd, signal or candidate that the call was about */
     int stops;  /* a bit (1 << signal) for each stop signal that the child has put off until exec */
-    int pid;    /* a fork's child, as it numbers itself */
+    int pid;    /* a fork's child, as it numbers itself; with SID_STOPS_MADE, the process that was made */
 };
 
-/* Special values of sid_report.stops in a pipe: a SIGCONT has undone the earlier ones; all steps are done. */
-enum sid_stops { SID_STOPS_UNDONE = 1, SID_STOPS_DONE = 2 };
+/* Special values of sid_report.stops in a pipe: a SIGCONT has undone the earlier ones; all steps are done; a middle
+   child has made the process `pid`. */
+enum sid_stops { SID_STOPS_UNDONE = 1, SID_STOPS_DONE = 2, SID_STOPS_MADE = 4 };
 
 /* Special values of sid_child.pidfd. */
 enum sid_pidfd {
@@ -182,6 +183,10 @@ struct sid_child {
     int stays;         /* not to be reaped yet: how many ask for it */
     uint64_t file;     /* the pidfd's inode: whoever closes all files gives the number to another */
     int64_t usage[16]; /* struct rusage in its order, the two times in microseconds */
+    int session;       /* of a detached one, which is nobody's child here: the session that it was started in; else 0 */
+    int leader;        /* a pidfd of the process that has led it; -1: of no use in this kernel */
+    uint64_t leader_file; /* the inode of that */
+    int64_t start;        /* when a detached one without a pidfd has started, on the clock of sid_now; 0: it has gone */
     struct sid_report report;
 };
 
@@ -346,6 +351,11 @@ int sid_point(const char **at, const char *strings, size_t size, int count);
    and no child left. execve(2), clone(2) */
 int sid_spawn(const struct sid_plan *plan, const char *executable, const char *argv, size_t argv_size, int argc,
               const char *const *envp, struct sid_child *child);
+/* The same for a program that is nobody's child: it is started in a new session which it does not lead, by a child that
+   ends at once, and `child` is its handle. The plan's process group must be SID_GROUP_INHERIT. -EINVAL too for a caller
+   whose next child would be the first of another pid namespace. setsid(2), pidfd_open(2) */
+int sid_spawn_detached(const struct sid_plan *plan, const char *executable, const char *argv, size_t argv_size,
+                       int argc, const char *const *envp, struct sid_child *child);
 /* Makes `child` the handle of process `pid`, an unreaped child of this process that was started otherwise; 0.
    pidfd_open(2), getsid(2) */
 int sid_adopt(struct sid_child *child, int pid);
@@ -424,6 +434,19 @@ int sid_is_ours(struct sid_child *child);
 int sid_signal_group(struct sid_child *child, int signal, int group);
 /* Notes the wait status of a child that somebody else has reaped; 0 */
 int sid_reaped_elsewhere(struct sid_child *child, int status);
+/* detach.c: of a struct sid_child that sid_spawn_detached filled. */
+
+/* 1 if the process runs, 0 once it has ended; -EBADF: closed. pidfd_open(2), proc_pid_stat(5) */
+int sid_is_alive(struct sid_child *child);
+/* 1 if child->session is sure to be the number of no later session: the process lives in it, or its first process group
+   lives on (known since Linux 6.9); else 0, or -EBADF: closed. getsid(2), pidfd_send_signal(2) */
+int sid_session_is_own(struct sid_child *child);
+/* Sleeps until the process has ended, at most `timeout` nanoseconds (< 0: no limit); 0, -ETIMEDOUT, -EINTR, or -EBADF:
+   closed. pidfd_open(2) */
+int sid_wait_detached(struct sid_child *child, int64_t timeout);
+
+/* handle.c, again: both kinds. */
+
 /* A file descriptor that polls readable once the child has ended, for as long as the child is not closed; -ENOSYS where
    there is none. pidfd_open(2) */
 int sid_fileno(struct sid_child *child);

@@ -5,8 +5,17 @@
 #include "making.h"
 #include "vectors.h"
 
-int sid_spawn(const struct sid_plan *plan, const char *executable, const char *argv, size_t argv_size, int argc,
-              const char *const *envp, struct sid_child *child)
+static int make_child(int way, struct sidch_job *job, struct sid_child *child)
+{
+    int result = sidh_make_and_wait(way, job, child);
+
+    return result < 0 ? result : sidh_settle(job->plan, child);
+}
+
+/* `make` makes the process: a child, or one that is nobody's. */
+static int spawn(int (*make)(int way, struct sidch_job *job, struct sid_child *child), const struct sid_plan *plan,
+                 const char *executable, const char *argv, size_t argv_size, int argc, const char *const *envp,
+                 struct sid_child *child)
 {
     struct sidch_job job = {.plan = plan, .envp = envp, .ids = &sidch_os_ids, .report_fd = -1};
     struct sid_vectors vectors;
@@ -25,11 +34,23 @@ int sid_spawn(const struct sid_plan *plan, const char *executable, const char *a
     job.scratch = vectors.scratch;
     result = sidh_open_job(&job, &child->report);
     if (result == 0) {
-        result = sidh_make_and_wait(way, &job, child);
+        result = make(way, &job, child);
         sidh_close_job(&job);
     }
     sidh_free_vectors(&vectors);
-    return result < 0 ? result : sidh_settle(plan, child);
+    return result;
+}
+
+int sid_spawn(const struct sid_plan *plan, const char *executable, const char *argv, size_t argv_size, int argc,
+              const char *const *envp, struct sid_child *child)
+{
+    return spawn(make_child, plan, executable, argv, argv_size, argc, envp, child);
+}
+
+int sid_spawn_detached(const struct sid_plan *plan, const char *executable, const char *argv, size_t argv_size,
+                       int argc, const char *const *envp, struct sid_child *child)
+{
+    return spawn(sidh_detach, plan, executable, argv, argv_size, argc, envp, child);
 }
 
 /* Whoever has started the child needed no file for it: half of the files are left to the program. */

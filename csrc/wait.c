@@ -109,6 +109,30 @@ int sid_wait(struct sid_child *child, int64_t timeout, int reap)
     return result;
 }
 
+static int wait_until_gone(struct sid_child *child, int64_t deadline)
+{
+    struct sleeper sleeper = sleeper_on(child);
+
+    while (!sidh_has_gone(child)) {
+        int64_t left = deadline - now();
+        int result = left <= 0 ? -ETIMEDOUT : sleep_on(&sleeper, left);
+        if (result < 0)
+            return result;
+    }
+    return 0;
+}
+
+int sid_wait_detached(struct sid_child *child, int64_t timeout)
+{
+    int result = sidh_enter(child);
+
+    if (result <= 0)
+        return result;
+    result = wait_until_gone(child, timeout < 0 ? INT64_MAX : deadline_of(timeout));
+    sidh_release(child);
+    return result;
+}
+
 /* Takes a stop or continuation that was seen, so that the next wait sees the next one. */
 static int take_change(struct sid_child *child, const struct sidos_ended *seen)
 {

@@ -48,15 +48,21 @@ int sidh_way_for(const struct sid_plan *plan, enum sid_call *call)
     return changes_ids && (way == SID_WAY_CLONE3 || way == SID_WAY_CLONE) ? SID_WAY_PAGE : way;
 }
 
-static int shares_memory(int way)
+int sidh_shares_memory(int way)
 {
     return way == SID_WAY_CLONE3 || way == SID_WAY_CLONE;
 }
 
-static int uses_clone3(int way)
+int sidh_uses_clone3(int way)
 {
     return way == SID_WAY_CLONE3 ||
            (way == SID_WAY_PAGE && __atomic_load_n(&known_way, __ATOMIC_RELAXED) == SID_WAY_CLONE3);
+}
+
+void sidh_distrust_clone3(void)
+{
+    if (!forced_way)
+        __atomic_store_n(&known_way, SID_WAY_CLONE, __ATOMIC_RELAXED);
 }
 
 static enum sid_call call_of(int way, const struct sidos_start *start)
@@ -93,11 +99,25 @@ static int start_child(struct sidch_job *job, int way, struct sidos_start *start
     }
     /* A system call filter may have been set up since the probe, and clone3 is what filters refuse first. */
     if ((pid == -ENOSYS || pid == -EPERM) && start->by_clone3 && !forced_way && *call == SID_CALL_CLONE3) {
-        __atomic_store_n(&known_way, SID_WAY_CLONE, __ATOMIC_RELAXED);
+        sidh_distrust_clone3();
         start->by_clone3 = 0;
         pid = start_once(job, way, start, call);
     }
     return pid;
+}
+
+int sidh_has_pidfds(void)
+{
+    static int are_known;
+    int fd;
+
+    if (hide_pidfd || __atomic_load_n(&are_known, __ATOMIC_RELAXED))
+        return !hide_pidfd;
+    if ((fd = sidos_open_pidfd(getpid())) < 0)
+        return fd == -EMFILE || fd == -ENFILE || fd == -ENOMEM; /* what makes the child will tell */
+    close(fd);
+    __atomic_store_n(&are_known, 1, __ATOMIC_RELAXED);
+    return 1;
 }
 
 int sidh_open_pidfd(int pid)
@@ -122,8 +142,8 @@ int sidh_make_child(struct sidch_job *job, int way, struct sid_child *child)
 {
     struct sidos_start start = {.main = sidch_main,
                                 .argument = job,
-                                .shares_memory = shares_memory(way),
-                                .by_clone3 = uses_clone3(way),
+                                .shares_memory = sidh_shares_memory(way),
+                                .by_clone3 = sidh_uses_clone3(way),
                                 .cgroup_fd = -1,
                                 .pidfd = -1};
     struct sidos_blocked was;

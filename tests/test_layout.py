@@ -46,6 +46,7 @@ RANKS = {
     "_processes": 2,
     "_session": 3,
     "_apply": 4,
+    "_detached": 5,
     "_ending": 4,
     "_spawn": 4,
     "_arguments": 5,
@@ -78,7 +79,7 @@ COMMANDS = {name for name in RANKS if name.split(".")[0] in ("cli", "__main__")}
 # Imported inside functions, on first use; _types by type checkers alone.
 LAZY = {
     *("_enums", "_procfs", "_hints", "_child_hints", "_exec_hints", "_types", "_session", "_processes", "_ending"),
-    "_async",
+    *("_async", "_detached"),
     *("_arguments", "_preexec", "_popen", "_pipes", "_run", "subprocess", "aio", "tty", "jobs"),
     *("_notify", "_pidfile", "_starting", "daemon"),
 }
@@ -88,6 +89,7 @@ NATIVE = {
     "_async",
     "_calls",
     "_child_hints",
+    "_detached",
     "_ending",
     "_failure",
     "_fork",
@@ -108,6 +110,8 @@ PUBLIC = {
     *("Popen", "run", "TimeoutExpired", "subprocess", "aio", "daemon", "tty", "jobs"),
     *(
         "spawn",
+        "spawn_detached",
+        "DetachedProcess",
         "fork",
         "Process",
         "ProcessInfo",
@@ -246,7 +250,7 @@ print(json.dumps(sorted(after - before)))
     "name",
     [
         *("EndReport", "Inherit", "NewSession", "Popen", "ProcessState", "Session", "SetupFields", "Stage"),
-        *("TimeoutExpired", "run"),
+        *("DetachedProcess", "TimeoutExpired", "run", "spawn_detached"),
     ],
 )
 def test_a_lazy_name_is_there_on_first_use(name: str) -> None:

@@ -76,6 +76,7 @@ def refused(**changes):
 assert (refused(), refused(cwd="nowhere")) == (setsid.Stage.EXEC, setsid.Stage.CWD)
 """,
     "setsid.tty.Pty": "assert b'/dev/pts/' in said and status == 0; shell.close()",
+    "spawn_detached": "assert not daemon._child.kept",
     "setsid.jobs": """
 assert job.returncodes == [0, 0, 0] and len(job.processes) == 3
 assert setsid.tcgetpgrp(terminal) == os.getpgrp()

@@ -44,6 +44,23 @@ struct sidch_job {
     struct sid_report *report;   /* where the parent reads it, if report_fd is -1 */
     int report_fd;               /* else it is written here */
     struct sidch_page *page;     /* where the kernel tells of exec; NULL: another way */
+    int is_detached;             /* a middle child has made it, in a new session that it does not lead */
+};
+
+/* What a middle child needs: it makes the process of a program that is to be nobody's child, and ends. In memory that
+   it shares with the caller, but where the report goes through a pipe. */
+struct sidch_middle {
+    struct sidch_job *job;
+    /* Makes a process that calls sidch_detached_main with this; its pid, or -errno. */
+    int (*start)(void *how, int by_clone3, int cgroup_fd);
+    void *how;
+    int by_clone3; /* set to 0 where clone3 is refused */
+    int shares_memory;
+    int leave_fd; /* where the caller lets it go, if the report goes through a pipe; else -1 */
+    int caller;
+    int ignores_sigchld;
+    int pid;       /* of the process that was made; 0: none */
+    uint32_t busy; /* not 0: that one may be on a stack of the caller's. The kernel clears it, at exec or at the end */
 };
 
 /* The directory of the cgroup to join; -1: none. */
@@ -64,6 +81,9 @@ struct sidch_state {
 
 /* Carries out the plan and executes the program. Never returns. What clone(2) calls, on a SIDCH_STACK_SIZE stack. */
 int sidch_main(void *job);
+/* middle.c: the same for a middle child, and for the process that it makes. */
+int sidch_middle_main(void *middle);
+int sidch_detached_main(void *middle);
 /* Carries out a plan in a process that goes on. 0; or -errno with the report delivered, if it is the process's own. */
 int sidch_go_on(const struct sidch_job *job);
 /* In a fork's child, before all else: waits for the parent's word, SIDCH_GO_ON, and ends without it. run.c */
@@ -93,6 +113,8 @@ int sidch_signal_dispositions(struct sidch_state *);
 int sidch_signal_mask(struct sidch_state *);
 int sidch_exec(struct sidch_state *);
 
+/* Has the parent know of `report`. run.c */
+void sidch_deliver(const struct sidch_job *, const struct sid_report *report);
 /* Tells the parent of a stop signal that did not stop the child, or of a SIGCONT that undoes it. Keeps errno. run.c */
 void sidch_note_stop(struct sidch_state *, int signal);
 /* Notes that `call` failed with the current errno; -errno. */

@@ -59,18 +59,18 @@ static int send(int fd, const struct sid_report *report)
     return result < 0 ? -1 : 0;
 }
 
-static void deliver(const struct sidch_state *state)
+void sidch_deliver(const struct sidch_job *job, const struct sid_report *report)
 {
-    struct sid_report *shared = state->job->report;
+    struct sid_report *shared = job->report;
 
-    if (state->job->report_fd >= 0) {
-        send(state->job->report_fd, &state->report);
+    if (job->report_fd >= 0) {
+        send(job->report_fd, report);
         return;
     }
-    shared->stage = state->report.stage; /* `stops` is sidch_note_stop's */
-    shared->call = state->report.call;
-    shared->error = state->report.error;
-    shared->detail = state->report.detail;
+    shared->stage = report->stage; /* `stops` is sidch_note_stop's */
+    shared->call = report->call;
+    shared->error = report->error;
+    shared->detail = report->detail;
 }
 
 void sidch_note_stop(struct sidch_state *state, int signal)
@@ -103,7 +103,7 @@ static void give_up(struct sidch_state *state)
 {
     sidch_os_set_mask(~(uint64_t)0);
     sidch_return_foreground(state);
-    deliver(state);
+    sidch_deliver(state->job, &state->report);
 }
 
 static struct sidch_state beginning(const struct sidch_job *job)

@@ -10,14 +10,16 @@ int sidch_signal_dispositions(struct sidch_state *state)
  * A stop signal (Ctrl-Z in the child's terminal) between the unmask and exec would stop the child, with a vfork parent
  * asleep in the kernel until somebody continues it. So the three are caught until exec, which makes them default again,
  * and the parent sends them anew. A new session's leader needs none of that: its group is orphaned (its parent is in
- * another session), and the kernel discards these signals there. SIGSTOP nobody can catch.
+ * another session), and the kernel discards these signals there; nor does a detached process, whose parent is in its
+ * own group or, later, in init's session. SIGSTOP nobody can catch.
  */
 int sidch_signal_mask(struct sidch_state *state)
 {
     const struct sid_plan *plan = state->plan;
     uint64_t mask = plan->inherit_mask ? state->job->parent_mask : plan->signal_mask;
+    int is_in_orphaned_group = plan->process_group == SID_GROUP_NEW_SESSION || state->job->is_detached;
 
-    if (!state->job->goes_on && plan->process_group != SID_GROUP_NEW_SESSION && sidch_os_catch_stops(state) < 0)
+    if (!state->job->goes_on && !is_in_orphaned_group && sidch_os_catch_stops(state) < 0)
         return sidch_fail(state, SID_CALL_SIGACTION, 0);
     return sidch_os_set_mask(mask) < 0 ? sidch_fail(state, SID_CALL_SIGPROCMASK, 0) : 0;
 }

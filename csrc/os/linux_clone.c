@@ -85,31 +85,37 @@ static long clone3_onto(struct clone3_args *args, size_t size, int (*function)(v
 }
 #endif
 
-/* Not inlined: the stack must go when the child is gone, and no caller's locals may lie between. */
-__attribute__((noinline)) static int start(struct sidos_start *start, int flags, int exit_signal)
+static int make(struct sidos_start *start, unsigned char *stack, size_t size, int flags, int exit_signal)
 {
-    _Alignas(SIDCH_STACK_SIZE) unsigned char stack[SIDCH_STACK_SIZE];
-    int pidfd = -1; /* stays so where the kernel doesn't know CLONE_PIDFD */
     int pid;
 
+    start->pidfd = -1; /* stays so where the kernel doesn't know CLONE_PIDFD */
     if (start->shares_memory)
-        flags |= CLONE_VM | CLONE_VFORK;
+        flags |= CLONE_VM | CLONE_VFORK | (start->busy ? CLONE_CHILD_CLEARTID : 0);
     if (start->by_clone3) {
         struct clone3_args args = {
             .flags = (uint64_t)flags | clear_sighand | (start->cgroup_fd < 0 ? 0 : into_cgroup),
-            .pidfd = (uint64_t)(uintptr_t)&pidfd,
+            .pidfd = (uint64_t)(uintptr_t)&start->pidfd,
+            .child_tid = (uint64_t)(uintptr_t)start->busy,
             .exit_signal = (uint64_t)exit_signal,
             .stack = (uint64_t)(uintptr_t)stack,
-            .stack_size = sizeof stack,
+            .stack_size = size,
             .cgroup = start->cgroup_fd < 0 ? 0 : (uint64_t)start->cgroup_fd,
         };
         pid = (int)clone3_onto(&args, start->cgroup_fd < 0 ? FIRST_VERSION : sizeof args, start->main, start->argument);
     } else {
-        pid = clone(start->main, stack + sizeof stack, flags | exit_signal, start->argument, &pidfd);
+        pid = clone(start->main, stack + size, flags | exit_signal, start->argument, &start->pidfd, NULL, start->busy);
         pid = pid < 0 ? -errno : pid;
     }
-    start->pidfd = pidfd;
     return pid;
+}
+
+/* Not inlined: the stack must go when the child is gone, and no caller's locals may lie between. */
+__attribute__((noinline)) static int start(struct sidos_start *start, int flags, int exit_signal)
+{
+    _Alignas(SIDCH_STACK_SIZE) unsigned char stack[SIDCH_STACK_SIZE];
+
+    return make(start, stack, sizeof stack, flags, exit_signal);
 }
 
 int sidos_start_child(struct sidos_start *child)
@@ -119,6 +125,69 @@ int sidos_start_child(struct sidos_start *child)
     if (pid == -EINVAL) /* an emulator that has no pidfds */
         pid = start(child, 0, SIGCHLD);
     return pid;
+}
+
+static int make_middle(struct sidos_start *middle, unsigned char *stack, size_t size)
+{
+    int files = middle->with_pidfd ? CLONE_FILES | CLONE_PIDFD : 0;
+    int flags = files | (middle->shares_memory ? CLONE_SIGHAND : 0); /* which it leaves alone: spares a copy */
+    int pid = make(middle, stack, size, flags, 0);
+
+    if (pid == -EINVAL && !middle->with_pidfd) /* an emulator that knows SIGCHLD alone */
+        pid = make(middle, stack, size, flags, SIGCHLD);
+    return pid;
+}
+
+/*
+ * The middle child's stack, which needs little, is what the alignment of the other's leaves: the larger one of two
+ * parts that are as large as that together. The frame goes when both children are gone, also if somebody has ended the
+ * middle child first: CLONE_CHILD_CLEARTID tells of that.
+ */
+__attribute__((noinline)) int sidos_start_middle(struct sidos_start *middle, struct sidos_start *program)
+{
+    unsigned char room[2 * SIDCH_STACK_SIZE];
+    size_t below = -(uintptr_t)room & (SIDCH_STACK_SIZE - 1);
+    size_t above = SIDCH_STACK_SIZE - below;
+    unsigned char *end = room + below + SIDCH_STACK_SIZE;
+    int pid;
+
+    program->stack = room + below;
+    pid = below > above ? make_middle(middle, room, below) : make_middle(middle, end, above);
+    if (pid > 0 && middle->shares_memory) {
+        sidos_reap_middle(pid);
+        sidos_await_release(program->busy, pid);
+    }
+    return pid;
+}
+
+int sidos_start_from_middle(void *argument, int by_clone3, int cgroup_fd)
+{
+    struct sidos_start *program = argument;
+    int pid;
+
+    program->by_clone3 = by_clone3;
+    program->cgroup_fd = cgroup_fd;
+    pid = make(program, program->stack, SIDCH_STACK_SIZE, program->with_pidfd ? CLONE_PIDFD : 0, SIGCHLD);
+    if (pid == -EINVAL && program->with_pidfd && cgroup_fd < 0)
+        pid = make(program, program->stack, SIDCH_STACK_SIZE, 0, SIGCHLD);
+    return pid;
+}
+
+void sidos_reap_middle(int pid)
+{
+    struct sidos_ended ended;
+    int result;
+
+    while ((result = sidos_wait(pid, -1, WEXITED | WSTOPPED | __WALL, &ended)) == -EINTR ||
+           (result == 0 && ended.code == CLD_STOPPED))
+        if (result == 0)
+            kill(pid, SIGCONT);
+}
+
+void sidos_await_release(uint32_t *busy, int group)
+{
+    while (__atomic_load_n(busy, __ATOMIC_ACQUIRE) && (kill(-group, 0) == 0 || errno != ESRCH))
+        sidos_await_word(busy, 1, 10);
 }
 
 static int set_flag(void *flag)

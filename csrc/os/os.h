@@ -12,10 +12,26 @@ struct sidos_start {
     int by_clone3;     /* which resets caught signals */
     int cgroup_fd;     /* clone3: a cgroup to be born in; -1: the caller's */
     int pidfd;         /* out; -1: none */
+
+    /* For sidos_start_middle. */
+    int with_pidfd;       /* both children: in the caller's table of files, which a middle child shares then */
+    unsigned char *stack; /* of SIDCH_STACK_SIZE bytes, on a boundary of that; out */
+    uint32_t *busy;       /* with shared memory: cleared by the kernel once the child does not use it any more */
 };
 
 /* Makes a child that calls start->main; its pid. */
 int sidos_start_child(struct sidos_start *start);
+/* Makes a middle child that calls middle->main, without an exit signal: nobody hears of it who does not wait by __WALL.
+   It has a stack, and so has the child that it makes by sidos_start_from_middle with `program`, to which neither adds
+   anything below. With shared memory both are done with it, and the middle child is reaped, when this returns; its pid.
+ */
+int sidos_start_middle(struct sidos_start *middle, struct sidos_start *program);
+/* In a middle child: makes the child `program`, a struct sidos_start; its pid. */
+int sidos_start_from_middle(void *program, int by_clone3, int cgroup_fd);
+/* Reaps a middle child, which is about to end; a stop does not hold it. */
+void sidos_reap_middle(int pid);
+/* Sleeps until `busy` is cleared, or nobody is left in process group `group` who could. */
+void sidos_await_release(uint32_t *busy, int group);
 /* The best way that this system can be shown to support; -EAGAIN or -ENOMEM of `call` for now. */
 int sidos_probe_way(enum sid_call *call);
 

@@ -21,6 +21,7 @@ from ._spawn import spawn
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from . import aio, daemon, jobs, subprocess, tty
+    from ._detached import DetachedProcess, spawn_detached
     from ._ending import EndReport
     from ._enums import ProcessState, Stage
     from ._fields import Inherit, NewSession
@@ -36,6 +37,7 @@ __all__ = [
     "NEW_SESSION",
     "STDOUT",
     "ChildSetup",
+    "DetachedProcess",
     "EndReport",
     "Inherit",
     "NewSession",
@@ -61,6 +63,7 @@ __all__ = [
     "setpgid",
     "setsid",
     "spawn",
+    "spawn_detached",
     "subprocess",
     "tcgetpgrp",
     "tcgetsid",
@@ -70,6 +73,7 @@ __all__ = [
 
 # These load on first use: what they import takes longer than all the rest.
 _LAZY = {
+    "DetachedProcess": "_detached",
     "EndReport": "_ending",
     "Inherit": "_fields",
     "NewSession": "_fields",
@@ -82,6 +86,7 @@ _LAZY = {
     "TimeoutExpired": "_run",
     "run": "_run",
     "sessions": "_session",
+    "spawn_detached": "_detached",
 }
 _SUBMODULES = {"aio", "daemon", "jobs", "subprocess", "tty"}
 

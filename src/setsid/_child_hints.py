@@ -161,15 +161,26 @@ def _setrlimit(errno: int, facts: ChildFacts, number: int) -> str | None:
 
 
 def _helper(errno: int, _: ChildFacts, __: int) -> str | None:
+    return _elsewhere(errno, "a child with a parent-death signal is made by another thread")
+
+
+def _middle(errno: int, facts: ChildFacts, _: int) -> str | None:
+    if facts.group != lib.SID_GROUP_INHERIT:
+        return None
+    return _elsewhere(errno, "a detached program's parent, which ends at once, would be the first there, and end all")
+
+
+def _middle_ended(errno: int, _: ChildFacts, __: int) -> str | None:
+    return "a signal has ended the child that starts the program" if errno == codes.ECHILD else None
+
+
+def _elsewhere(errno: int, why: str) -> str | None:
     next_child = "/proc/thread-self/ns/pid_for_children"
     # It leads nowhere until the namespace has its first process.
     is_elsewhere = not os.path.exists(next_child) or not os.path.samefile("/proc/thread-self/ns/pid", next_child)
     if errno != codes.EINVAL or not os.path.lexists(next_child) or not is_elsewhere:
         return None
-    return (
-        "this thread's next children belong to another pid namespace (unshare), and a child with a parent-death signal "
-        "is made by another thread"
-    )
+    return f"this thread's next children belong to another pid namespace (unshare), and {why}"
 
 
 def _affinity(errno: int, facts: ChildFacts, _: int) -> str | None:
@@ -244,6 +255,8 @@ _CHILD_HINTS: dict[str, Callable[[int, ChildFacts, int], str | None]] = {
     "execve": execve,
     "open": _cgroup,
     "pthread_create": _helper,
+    "clone": _middle,
+    "fork": _middle_ended,
     "fstatfs": _no_cgroup,
     "write": _write,
     "setrlimit": _setrlimit,

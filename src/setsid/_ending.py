@@ -163,6 +163,29 @@ def ending_session(sid: int, since: int, spared: int, grace: float, signal: int)
     return members.report(survived)
 
 
+def ending_detached(child: _Child, since: int, grace: float, signal: int) -> Steps[EndReport]:
+    """The steps of DetachedProcess.end: of the session that had child.session as its number at the time `since`, and of
+    the process itself, which gets the signal at once if it has left that, and the time that the session has left.
+    """
+    deadline = time.monotonic() + grace
+    alone = _DetachedAlone(child)
+    if lib.sid_is_alive(child) == 1 and lib.sid_getsid(child.pid) != child.session:
+        alone.signal_first(signal)
+    members = _DetachedsMembers(child, since)
+    reports = [members.report((yield from members.end(signal, grace)))]
+    if lib.sid_is_alive(child) == 1 or alone.is_signalled:
+        survived = yield from alone.end(signal, max(deadline - time.monotonic(), 0.0))
+        reports.append(alone.report(survived))
+    if members.failure:
+        raise members.failure
+    return _united(reports)
+
+
+def end_detached_at_once(child: _Child, since: int) -> None:
+    """End a detached process and its session by SIGKILL."""
+    _at_once(lambda grace, signal: ending_detached(child, since, grace, signal))
+
+
 def ending_job(
     pgid: int, processes: Sequence[Process], is_taken: Callable[[], bool], grace: float, signal: int
 ) -> Steps[EndReport]:
@@ -547,6 +570,58 @@ class _SessionsMembers(Members):
         if lib.sid_process(self._number, leader, ffi.NULL) == 1 and leader.state:
             return bool(leader.start <= self._since)
         return since_last_look < _TURN_OF_PIDS or not self._seen.isdisjoint(living())
+
+
+class _DetachedsMembers(_SessionsMembers):
+    """Those of the session that a detached process was started in, for as long as that is known to be the one."""
+
+    def __init__(self, child: _Child, since: int) -> None:
+        super().__init__(child.session, since, 0)
+        self._child = child
+
+    def _are_the_same(self, living: Callable[[], set[tuple[int, int]]]) -> bool:
+        return lib.sid_session_is_own(self._child) == 1 or super()._are_the_same(living)
+
+
+class _DetachedAlone(Members):
+    """A detached process that has left its session."""
+
+    def __init__(self, child: _Child) -> None:
+        super().__init__(None, child.pid)
+        self._child = child
+        self.is_signalled = False
+
+    def signal_first(self, signal: int) -> None:
+        """Send the first signal now."""
+        self._look()
+        self._signal(self._number, signal)
+        self.is_signalled = True
+
+    def _are_the_same(self, living: Callable[[], set[tuple[int, int]]]) -> bool:
+        return True
+
+    def _listed(self) -> list[tuple[int, int, int]]:
+        row = ffi.new("struct sid_process *")
+        known = lib.sid_process(self._number, row, ffi.NULL) == 1
+        # Afterwards, so that it was the process's number when that was asked for.
+        if lib.sid_is_alive(self._child) != 1:
+            return []
+        return [(self._number, row.ppid if known else 0, row.start if known else 0)]
+
+    def _signal(self, pid: int, signal: int) -> None:
+        if not self.is_signalled:
+            lib.sid_signal_child(self._child, signal)
+            lib.sid_signal_child(self._child, _SIGCONT)
+
+    def _kill(self) -> set[int]:
+        if lib.sid_is_alive(self._child) != 1:
+            return set()
+        if lib.sid_signal_child(self._child, SIGKILL) < 0:
+            self._refused.add(self._number)
+        return {self._number}
+
+    def _open(self, pid: int, pidfd: Any) -> int:
+        return lib.sid_watch_child(self._child, pidfd)
 
 
 class _JobsMembers(Members):

@@ -52,6 +52,13 @@ SPAWN = Verb(
     signal_mask=0,
     default_signals=lib.sid_python_ignored_signals(),
 )
+# The middle child makes the session.
+DETACHED = Verb(
+    process_group=INHERIT,
+    close_fds=True,
+    signal_mask=0,
+    default_signals=lib.sid_python_ignored_signals(),
+)
 # What the standard library's Popen does.
 POPEN = Verb(
     process_group=INHERIT,

@@ -22,6 +22,9 @@ class _Child(Protocol):
     dumped: int
     usage: Any
     stays: int
+    session: int
+    leader: int
+    start: int
     report: _Report
 
 class _Lib:
@@ -134,6 +137,23 @@ class _Lib:
         child: _Child,
         /,
     ) -> int: ...
+    @staticmethod
+    def sid_spawn_detached(
+        plan: Any,
+        executable: Any,
+        argv: bytes,
+        argv_size: int,
+        argc: int,
+        envp: Any,
+        child: _Child,
+        /,
+    ) -> int: ...
+    @staticmethod
+    def sid_is_alive(child: _Child, /) -> int: ...
+    @staticmethod
+    def sid_session_is_own(child: _Child, /) -> int: ...
+    @staticmethod
+    def sid_wait_detached(child: _Child, timeout: int, /) -> int: ...
     @staticmethod
     def sid_adopt(child: _Child, pid: int, /) -> int: ...
     @staticmethod

@@ -282,6 +282,12 @@ class Process:
         self._check_open()
         return end_process(self, grace, as_int(signal, "signal"))
 
+    def _abandon(self) -> None:
+        """End what nobody will ever hold."""
+        from ._ending import end_at_once
+
+        end_at_once(self)
+
     # -- asyncio
 
     def __await__(self) -> Generator[Any, None, int]:

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
     from typing_extensions import Unpack
 
-    from ._marshal import Plan
+    from ._detached import DetachedProcess
+    from ._marshal import Plan, Verb
     from ._setup import ChildSetup
     from ._types import Environment, SetupFields, StrOrBytesPath
 
@@ -62,7 +63,14 @@ def spawn(
     return process
 
 
-def start(process: Process, setup: ChildSetup, executable: StrOrBytesPath | None, env: Environment | None) -> None:
+def start(
+    process: Process | DetachedProcess,
+    setup: ChildSetup,
+    executable: StrOrBytesPath | None,
+    env: Environment | None,
+    verb: Verb = SPAWN,
+    make: Any = None,
+) -> None:
     """Make the child of `process`, which has its arguments."""
     argv = process.args
     arguments = _joined(argv)
@@ -70,9 +78,9 @@ def start(process: Process, setup: ChildSetup, executable: StrOrBytesPath | None
     program = _NULL if executable is None else _program(executable)
     _audit("setsid.spawn", argv[0] if executable is None else executable, argv, setup.cwd, env)
     plan = setup.marshalled
-    if plan is None or plan.verb is not SPAWN or plan.files.named:
-        plan = marshal(setup, SPAWN)
-    launch(process, setup, plan, program, arguments, len(argv), environment)
+    if plan is None or plan.verb is not verb or plan.files.named:
+        plan = marshal(setup, verb)
+    launch(process, setup, plan, program, arguments, len(argv), environment, make)
 
 
 def check(
@@ -102,25 +110,24 @@ def _joined(argv: Sequence[StrOrBytesPath]) -> bytes:
 
 
 def launch(
-    process: Process,
+    process: Process | DetachedProcess,
     setup: ChildSetup,
     plan: Plan,
     program: Any,
     arguments: bytes,
     count: int,
     environment: Environ,
+    make: Any = None,
 ) -> None:
     """Make the child of `process`: NULs between its `count` arguments, the first one executed if `program` is NULL."""
     if dropped:
         reap_dropped()
     child = process._child
     try:
-        if not _sid_spawn(plan.struct, program, arguments, len(arguments), count, environment.envp, child):
+        if not (make or _sid_spawn)(plan.struct, program, arguments, len(arguments), count, environment.envp, child):
             return
     except BaseException:  # of a signal handler: nobody will ever hold the child
-        from ._ending import end_at_once
-
-        end_at_once(process)
+        process._abandon()
         raise
     if not child.report.error:
         raise ValueError("argv: embedded null byte")

@@ -57,6 +57,19 @@ def members(process: Process) -> None:
         assert_type(entered, Process)
 
 
+def detached(setup: ChildSetup) -> None:
+    """Spawn's arguments, and what a DetachedProcess has and does."""
+    with setsid.spawn_detached(["true"], setup, executable="x", env={"A": "b"}, umask=0) as process:
+        assert_type(process, setsid.DetachedProcess)
+    assert_type(process.pid, int)
+    assert_type(process.fileno(), int)
+    assert_type(process.is_alive(), bool)
+    assert_type(process.wait(timeout=1.5), None)
+    assert_type(process.send_signal(signal.SIGHUP), None)
+    assert_type(process.end(0.5, signal=9), EndReport)
+    assert_type(process.close(), None)
+
+
 def end_report(report: EndReport) -> None:
     """Three tuples of pids."""
     assert_type(report.ended, tuple[int, ...])
