@@ -223,7 +223,7 @@ int sid_copy_from(int fd, int least);
    another one has it. The last close unlocks it. fcntl(2), F_OFD_SETLK */
 int sid_lock(int fd, int byte);
 int sid_unlock(int fd, int byte);
-/* 1 if another open file has that byte locked, else 0. fcntl(2), F_OFD_GETLK */
+/* 1 if another open file has that byte locked for writing, else 0. fcntl(2), F_OFD_GETLK */
 int sid_is_locked(int fd, int byte);
 /* 1 if `fd` is a terminal, 0 if it is an open file of another kind. isatty(3) */
 int sid_is_terminal(int fd);

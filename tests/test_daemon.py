@@ -734,3 +734,227 @@ for room in range(3, 20):
 assert codes == sorted(codes, reverse=True) and codes.count(1) > 5 and codes.count(0) > 2, codes
 """
     )
+
+
+# -- what an adversary has found
+
+
+def test_a_process_that_was_forked_may_become_one() -> None:
+    """A thread's number there is still that of the parent's, as Python tells it."""
+    fresh(
+        KEEPER
+        + """
+for fork in "os.fork()", "setsid.fork()":
+    source = f"pid = {fork}\\nif pid:\\n    os._exit(0)\\n" + STAY
+    code, out, err, left = start(source)
+    while len(left) != 1 or session_of(left[0])["sid"] == left[0]:
+        assert code == 0 and err == "" and left, (code, err)
+        left = living()
+    stop(left[0])
+source = "d = daemonize()\\nd.ready()\\n" + STAY.replace("ready()", "ready('again')")  # a daemon of a daemon
+assert start(source)[0] == 0
+"""
+    )
+
+
+def test_threads_that_have_been_joined_are_no_other_threads() -> None:
+    """The kernel's half of one outlives join()."""
+    fresh(
+        """
+import threading
+from setsid._starting import check_alone
+for _ in range(1000):
+    thread = threading.Thread(target=int)
+    thread.start()
+    thread.join()
+    check_alone()
+"""
+    )
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_streams_that_were_replaced(stream: str) -> None:
+    fresh(
+        KEEPER
+        + """
+source = '''
+import io
+stream = sys.argv[1]
+print("before", file=getattr(sys, stream))
+if sys.argv[2] == "wrapped":
+    setattr(sys, stream, io.TextIOWrapper(getattr(sys, stream).detach(), line_buffering=True))
+else:
+    setattr(sys, stream, io.StringIO())
+d = daemonize()
+if stream == "stderr":
+    d.fail("no such port", 7)
+d.ready("up")
+'''
+for how in "wrapped", "away":
+    expected = (0, "before\\nup\\n", "") if sys.argv[1] == "stdout" else (7, "", "before\\ndaemon: no such port\\n")
+    assert start(source, sys.argv[1], how, options=())[:3] == expected
+    all_end()
+""",
+        stream,
+    )
+
+
+def test_not_detached_its_own_files_are_kept_too() -> None:
+    fresh(
+        KEEPER
+        + """
+import socket
+manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+manager.bind(base + "/notify")
+manager.settimeout(60)
+env = {**os.environ, "NOTIFY_SOCKET": base + "/notify"}
+source = '''
+for number in 3, 4:
+    os.dup2(os.open("/dev/zero", os.O_RDONLY), number)
+os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="1")
+with daemonize(setsid.ChildSetup(**eval(sys.argv[1])), pidfile=sys.argv[2]) as d:
+    files = [os.open("/dev/null", os.O_RDWR) for _ in range(10)]
+    assert d.pidfile.owner() == os.getpid() and not os.get_inheritable(d.pidfile.fileno())
+    assert os.readlink("/proc/self/fd/3") == "/dev/zero" or "{3" in sys.argv[1]
+    d.ready()
+'''
+for fields in "dict(close_fds=True)", "dict(pass_fds={3: 1})", "dict(pass_fds={4: 1, 5: 1, 6: 1}, close_fds=True)":
+    assert start(source, fields, base + "/it.pid", env=env) == (0, "", "", []), fields
+    assert manager.recv(100) == b"READY=1"
+    assert not os.path.exists(base + "/it.pid")
+manager.close()
+"""
+    )
+
+
+@pytest.mark.parametrize("tells", ["told", "untold"])
+def test_sigchld_may_be_ignored(tells: str) -> None:
+    """As it may come from whoever has started the program. Without a pidfd nobody tells a reaped one's status."""
+    fresh(
+        KEEPER
+        + """
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+if sys.argv[1] == "untold":
+    BEGIN += "from setsid._native import lib\\nlib.sid_force(lib.SID_WAY_PROBE, True)\\n"
+for source, expected in (
+    ("d.ready('up'); signal.pause()", (0, "up\\n", "")),
+    ("d.fail('no such port', 7)", (7, "", "daemon: no such port\\n")),
+    ("os._exit(3)", (3, "", "daemon: ended with status 3 before it was ready\\n")),
+):
+    argv = [sys.executable, "-c", BEGIN + "d = daemonize(setsid.ChildSetup(cwd='/'))\\n" + source]
+    done = subprocess.Popen(argv, stdout=-1, stderr=-1, text=True, preexec_fn=lambda: signal.signal(17, signal.SIG_IGN))
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    out, err = done.communicate(timeout=60)
+    assert (done.returncode, out, err) == expected, (done.returncode, out, err)
+    for pid in living():
+        os.kill(pid, signal.SIGKILL)
+    all_end()
+""",
+        tells,
+    )
+
+
+def test_handlers_of_the_caller_run_in_nobody_else() -> None:
+    fresh(
+        KEEPER
+        + """
+source = '''
+caller = os.getpid()
+def handler(number, frame):
+    os.write(2, b"in the caller" if os.getpid() == caller else b"in somebody else")
+signal.signal(signal.SIGCHLD, handler)
+daemonize(setsid.ChildSetup(cwd="/no/such"))
+'''
+for _ in range(5):
+    code, out, err, left = start(source)
+    assert (code, out, left) == (1, "", []) and "in somebody else" not in err and "stage cwd" in err, err
+"""
+    )
+
+
+def test_what_python_ignores_is_ignored_whatever_the_caller_has_done() -> None:
+    fresh(
+        KEEPER
+        + """
+source = "signal.signal(signal.SIGPIPE, signal.SIG_DFL), signal.signal(signal.SIGXFSZ, print)\\n" + STAY
+pid = started(source, options=())
+assert signal_set("SigIgn", pid) == {signal.SIGPIPE, signal.SIGXFSZ}
+stop(pid)
+source = "d = daemonize(setsid.ChildSetup(default_signals={signal.SIGINT}))\\nd.ready()\\nsignal.pause()"
+pid = started(source, options=())
+assert stop(pid, signal.SIGINT) == -signal.SIGINT  # as it was said
+"""
+    )
+
+
+def test_numbers_that_are_other_files_by_now_are_left_alone() -> None:
+    """What else the interpreter writes to, too."""
+    fresh(
+        KEEPER
+        + """
+source = '''
+import faulthandler
+reader, writer = os.pipe()
+os.set_blocking(writer, False)
+signal.set_wakeup_fd(writer)
+trace = open(sys.argv[1] + "/trace", "w")
+faulthandler.enable(trace)
+d = daemonize(ready_timeout=5)
+os.closerange(3, 100)
+files = [open(f"{sys.argv[1]}/{number}", "w") for number in range(10)]
+signal.signal(signal.SIGUSR1, lambda number, frame: None)
+os.kill(os.getpid(), signal.SIGUSR1)
+try:
+    d.ready("hello")
+finally:
+    for file in files:
+        os.fstat(file.fileno())
+    os.kill(os.getpid(), signal.SIGSEGV)
+'''
+code, out, err, left = start(source, base, options=())
+assert code == 1 and "killed by SIGSEGV" in err, err
+assert [os.stat(f"{base}/{number}").st_size for number in range(10)] == [0] * 10
+"""
+    )
+
+
+def test_who_has_left_the_session_is_told_and_keeps_its_pidfile() -> None:
+    fresh(
+        KEEPER
+        + """
+source = "daemonize(pidfile=sys.argv[1], ready_timeout=0.5)\\nos.setsid()\\nsignal.pause()"
+code, out, err, (pid,) = start(source, base + "/it.pid")
+assert (code, err) == (1, f"daemon: not ready within 0.5 seconds (still there: {pid})\\n"), err
+assert PidFile(base + "/it.pid").owner() == pid
+stop(pid)
+"""
+    )
+
+
+def test_odd_messages() -> None:
+    fresh(
+        KEEPER
+        + """
+source = '''
+with daemonize() as d:
+    error = ValueError("no such port")
+    if hasattr(error, "add_note"):
+        error.add_note("see the manual")
+    for bad in error, 42, b"":
+        for call in d.ready, d.fail:
+            try:
+                call(bad)
+            except TypeError as reason:
+                assert "message must be str" in str(reason)
+            else:
+                raise AssertionError
+    exec(sys.argv[1])
+'''
+for last, code, message in (
+    ("raise error", 1, "ValueError: no such port"),
+    ("sys.exit(error)", 1, "no such port"),
+    ("d.fail(chr(0xd800), 3)", 3, "\\\\ud800"),
+):
+    assert start(source, last) == (code, "", f"daemon: {message}\\n", []), last
+"""
+    )

@@ -407,3 +407,68 @@ with other:
         path,
         wrapper=inject,
     )
+
+
+def test_a_short_write_of_the_pid_is_an_error(path: Path) -> None:
+    fresh(
+        OTHER
+        + """
+import resource
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (1, resource.RLIM_INFINITY))
+with nothing_left():
+    with raises(OSError, "(pwrite)", errno=errno.ENOSPC if os.getpid() > 9 else errno.EFBIG):
+        file.acquire()
+assert not os.path.exists(sys.argv[1])
+""",
+        path,
+    )
+
+
+def test_a_readers_lock_makes_no_owner(path: Path) -> None:
+    """Who may only read the file can't pass for one; and is told of."""
+    fresh(
+        OTHER
+        + """
+import fcntl, struct
+from setsid import _pidfile
+_pidfile._PATIENCE = 0.1
+with open(sys.argv[1], "w") as before:
+    before.write("1\\n")
+reader = open(sys.argv[1])
+fcntl.fcntl(reader, fcntl.F_OFD_SETLK, struct.pack("hhqqi4x", fcntl.F_RDLCK, 0, 0, 0, 0))
+assert file.owner() is None
+with raises(BlockingIOError, "somebody has locked it who is not its owner"):
+    file.acquire()
+reader.close()
+with file:
+    assert file.owner() == os.getpid()
+""",
+        path,
+    )
+
+
+def test_a_process_that_another_thread_forks_meanwhile_has_no_copy(path: Path) -> None:
+    fresh(
+        OTHER
+        + """
+import threading
+done = threading.Event()
+def take():
+    while not done.is_set():
+        file.acquire()
+        file.release()
+thread = threading.Thread(target=take)
+thread.start()
+statuses = set()
+for _ in range(300):
+    pid = os.fork()
+    if pid == 0:
+        os._exit(any(sys.argv[1] in path for path in open_fds().values()))
+    statuses.add(os.waitpid(pid, 0)[1])
+done.set()
+thread.join()
+assert statuses == {0}
+""",
+        path,
+    )

@@ -34,9 +34,11 @@ int sidos_unlock(int fd, int byte)
     return errno == EINVAL ? lock_file(fd, byte, LOCK_UN) : -errno;
 }
 
+/* By a lock for writing, which only who may write the file can have: a reader's would stop nobody who asks for the
+ * same. */
 int sidos_is_locked(int fd, int byte)
 {
-    struct flock lock = byte_of(byte, F_WRLCK);
+    struct flock lock = byte_of(byte, F_RDLCK);
     int result;
 
     if (fcntl(fd, F_OFD_GETLK, &lock) == 0)

@@ -52,6 +52,14 @@ def out_of_the_way(fd: int, taken: set[int]) -> int:
     return fd
 
 
+def is_still(fd: int, opened: os.stat_result) -> bool:
+    """Whether a number is still that of the file that was opened: what somebody else has closed may be any by now."""
+    try:
+        return fd >= 0 and os.path.samestat(os.fstat(fd), opened)
+    except OSError:
+        return False
+
+
 def setsid() -> int:
     """Make the calling process the leader of a new session and a new process group, without a controlling terminal.
 

@@ -45,7 +45,7 @@ class Notifier:
         if self.fd < 0:
             return False
         try:
-            os.write(self.fd, message.encode("utf-8", "surrogateescape"))
+            os.write(self.fd, message.encode("utf-8", "backslashreplace"))
         except OSError as reason:
             raise SystemCallError(reason.errno or errno.EIO, "write", hint="to the socket of NOTIFY_SOCKET") from None
         return True

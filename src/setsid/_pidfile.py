@@ -6,9 +6,10 @@ import errno
 import os
 import re
 import stat
+import threading
 import time
 
-from ._calls import as_int, out_of_the_way
+from ._calls import as_int, is_still, out_of_the_way
 from ._errors import SystemCallError, error
 from ._native import lib
 
@@ -83,18 +84,14 @@ class PidFile:
         """The first half of `acquire`, without a pid. Raises as that does."""
         if self._fd >= 0:
             raise RuntimeError(f"{self.path!r} is acquired already")
-        while (fd := self._locked()) < 0:
-            pass
-        self._fd = fd
-        self._opened = os.fstat(fd)
-        _held.add(self)
+        deadline = time.monotonic() + _PATIENCE
+        while not self._is_taken():
+            if time.monotonic() >= deadline:
+                raise self._error(errno.EAGAIN, _LOCK, "somebody has locked it who is not its owner")
+            time.sleep(0.001)
 
     def _is_ours(self, fd: int) -> bool:
-        """What somebody else has closed may be any file by now."""
-        try:
-            return os.path.samestat(os.fstat(fd), self._opened)
-        except OSError:
-            return False
+        return is_still(fd, self._opened)
 
     def write(self, pid: int | None = None) -> None:
         """Put another pid into the acquired file; the caller's if None.
@@ -108,7 +105,9 @@ class PidFile:
         lib.sid_unlock(fd, _HOLDS_PID)
         try:
             os.ftruncate(fd, 0)
-            os.pwrite(fd, b"%d\n" % pid, 0)
+            text = b"%d\n" % pid
+            if os.pwrite(fd, text, 0) < len(text):  # the disk is full, or the limit of a file's size reached
+                raise OSError(errno.ENOSPC, "")
         except OSError as reason:
             raise self._error(reason.errno or errno.EIO, "pwrite") from None
         result = lib.sid_lock(fd, _HOLDS_PID)
@@ -120,10 +119,13 @@ class PidFile:
 
         A file that may not be removed (as after a change of user or root) is left empty.
         """
-        fd, self._fd = self._fd, -1
-        _held.discard(self)
-        if fd < 0 or not self._is_ours(fd):
-            return
+        with _forking.lock:
+            fd, self._fd = self._fd, -1
+            _held.discard(self)
+            if fd >= 0 and self._is_ours(fd):
+                self._remove(fd)
+
+    def _remove(self, fd: int) -> None:
         try:
             if self._is_at_its_path(fd):
                 os.unlink(self.path)
@@ -174,27 +176,37 @@ class PidFile:
 
     # -- acquiring
 
-    def _locked(self) -> int:
-        """The file, open and locked; -1: what was opened is not what is there now."""
-        try:
-            fd = os.open(self.path, os.O_RDWR | os.O_CREAT | _HOW, 0o644)
-        except OSError as reason:
-            raise self._refused(reason) from None
-        try:
-            self._check(fd)
-            result = lib.sid_lock(fd, _OWNER)
-            if result == -errno.EAGAIN:
-                self._refuse_second()
-            elif result < 0:
-                raise error(result, _LOCK, filename=self.path)
-            elif self._is_at_its_path(fd):
-                self._check_content(fd)
-                kept, fd = fd, -1
-                return kept
-        finally:
-            if fd >= 0:
-                os.close(fd)
-        return -1
+    def _is_taken(self) -> bool:
+        """Open and lock the file; False if what was opened is not what is there now. Raises if another one has it.
+
+        No other thread forks meanwhile: its child would have a copy that nobody closes.
+        """
+        with _forking.lock:
+            try:
+                fd = os.open(self.path, os.O_RDWR | os.O_CREAT | _HOW, 0o644)
+            except OSError as reason:
+                raise self._refused(reason) from None
+            try:
+                if self._is_locked_by_us(fd):
+                    self._opened = os.fstat(fd)
+                    self._fd, fd = fd, -1
+                    _held.add(self)
+                    return True
+            finally:
+                if fd >= 0:
+                    os.close(fd)
+        self._refuse_second()
+        return False
+
+    def _is_locked_by_us(self, fd: int) -> bool:
+        self._check(fd)
+        result = lib.sid_lock(fd, _OWNER)
+        if result < 0 and result != -errno.EAGAIN:
+            raise error(result, _LOCK, filename=self.path)
+        if result < 0 or not self._is_at_its_path(fd):
+            return False
+        self._check_content(fd)
+        return True
 
     def _refuse_second(self) -> None:
         """Unless the first one has gone in between."""
@@ -216,7 +228,7 @@ class PidFile:
                 raise self._error(errno.EPERM, "open", hint)
 
     def _check_content(self, fd: int) -> None:
-        if not _ALL.fullmatch(os.pread(fd, 64, 0)):
+        if os.fstat(fd).st_size > 64 or not _ALL.fullmatch(os.pread(fd, 64, 0)):
             raise self._error(errno.EEXIST, "open", "it holds something else than a pid, and is left alone")
 
     def _is_at_its_path(self, fd: int) -> bool:
@@ -255,8 +267,19 @@ _held: set[PidFile] = set()
 handed_on: list[PidFile] = []
 
 
+class _Forking:
+    """The lock of what no other thread's fork may come between."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+
+
+_forking = _Forking()
+
+
 def _forget() -> None:
     """In a forked child: the lock is the parent's alone, and must end with it."""
+    _forking.lock = threading.RLock()
     for file in list(_held):
         if file not in handed_on:
             if file._is_ours(file._fd):
@@ -265,4 +288,8 @@ def _forget() -> None:
             _held.discard(file)
 
 
-os.register_at_fork(after_in_child=_forget)
+os.register_at_fork(
+    before=lambda: _forking.lock.acquire(),
+    after_in_parent=lambda: _forking.lock.release(),
+    after_in_child=_forget,
+)

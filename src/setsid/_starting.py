@@ -19,9 +19,10 @@ import sys
 import threading
 import time
 import traceback
+from contextlib import suppress
 
 from . import _ending  # noqa: F401 - what Process.end imports
-from ._calls import as_fd, out_of_the_way
+from ._calls import as_fd, is_still, out_of_the_way
 from ._errors import SystemCallError
 from ._fields import DEVNULL, INHERIT, NEW_SESSION
 from ._fork import fork
@@ -52,6 +53,7 @@ _DEFAULTS: dict[str, Any] = {
 _FAULTS = {signals.SIGSEGV, signals.SIGFPE, signals.SIGABRT, signals.SIGBUS, signals.SIGILL}
 _GRACE = 5.0  # seconds that a daemon that has failed gets to end by itself
 _LONGEST = 3000  # bytes of a message: a write of that size is whole, or fails
+_LINGERS = 1.0  # seconds: the kernel's half of a thread outlives its join()
 _LOOK_EVERY = 0.05  # seconds, where there are no pidfds
 
 
@@ -63,16 +65,20 @@ def check_alone() -> None:
     asyncio = sys.modules.get("asyncio")
     if asyncio is not None and asyncio._get_running_loop() is not None:
         raise RuntimeError("daemonize() is called in a running event loop, which can't be forked; call it before")
-    names = _other_threads()
-    if names:
+    deadline = time.monotonic() + _LINGERS
+    while names := _other_threads():
+        if threading.active_count() == 1 and time.monotonic() < deadline:
+            time.sleep(0.001)
+            continue
         raise RuntimeError(f"the program has other threads, which a daemon would be without: {', '.join(names)}")
 
 
 def _other_threads() -> list[str]:
-    own = threading.get_native_id()
-    others = {thread.native_id: thread.name for thread in threading.enumerate() if thread.native_id != own}
+    ident = threading.get_ident()  # in a forked process native_id is still the parent's
+    others = {thread.native_id: thread.name for thread in threading.enumerate() if thread.ident != ident}
     names = [repr(name) for name in others.values()]
     try:
+        own = int(os.path.basename(os.readlink("/proc/thread-self")))  # /proc may be another pid namespace's
         tasks = sorted(map(int, os.listdir("/proc/self/task")))
     except OSError:
         return names
@@ -107,14 +113,18 @@ def tell(fd: int, message: str) -> None:
 def as_the_program(message: str) -> str:
     """As programs tell their users."""
     name = os.path.basename(sys.argv[0]) if sys.argv else ""
-    return f"{name if name.strip('-cm') else 'daemon'}: {message}"
+    return f"{'daemon' if name in ('', '-c', '-m') else name}: {message}"
 
 
 def tell_user(message: str, *, is_error: bool = True) -> None:
     """On stderr, or on stdout, if there is one."""
-    stream = sys.__stderr__ if is_error else sys.__stdout__
-    if stream is not None and not stream.closed:
-        tell(stream.fileno(), as_the_program(message) if is_error else message)
+    for stream in (sys.__stderr__, sys.stderr) if is_error else (sys.__stdout__, sys.stdout):
+        try:
+            fd = stream.fileno()  # type: ignore[union-attr]
+        except (AttributeError, OSError, ValueError):  # none; a closed or detached one, or one without a file
+            continue
+        tell(fd, as_the_program(message) if is_error else message)
+        return
 
 
 # -- the daemon's plan
@@ -122,10 +132,14 @@ def tell_user(message: str, *, is_error: bool = True) -> None:
 
 def _plan_of(setup: ChildSetup, own: list[int], listened: list[int]) -> ChildSetup:
     """What is said, a daemon's defaults for the rest, and all files that it needs."""
-    changes = {name: value for name, value in _DEFAULTS.items() if getattr(setup, name) is None}
-    if setup.default_signals is None:
-        changes["default_signals"] = _usual_signals() - (setup.ignore_signals or frozenset())
     passed = _passed(setup)
+    changes = {name: value for name, value in _DEFAULTS.items() if getattr(setup, name) is None}
+    if setup.signal_mask is INHERIT:  # the middle's is another
+        changes["signal_mask"] = signals.pthread_sigmask(signals.SIG_BLOCK, ())
+    if setup.default_signals is None:
+        ignored = (setup.ignore_signals or frozenset()) | {signals.SIGPIPE, signals.SIGXFSZ}  # as Python starts
+        changes["ignore_signals"] = ignored
+        changes["default_signals"] = _usual_signals() - ignored
     changes["pass_fds"] = {**{fd: fd for fd in own}, **{fd: fd for fd in listened}, **passed}
     changes["process_group"] = INHERIT
     return setup.replace(**changes)
@@ -149,7 +163,7 @@ def _usual_signals() -> frozenset[int]:
 
 def _listened() -> list[int]:
     """The sockets that a service manager has opened for the program. sd_listen_fds(3)"""
-    if os.environ.get("LISTEN_PID") != str(os.getpid()) or not os.environ.get("LISTEN_FDS", "").isdigit():
+    if os.environ.get("LISTEN_PID") != str(os.getpid()) or not os.environ.get("LISTEN_FDS", "").isdecimal():
         return []
     return [fd for fd in range(3, 3 + min(int(os.environ["LISTEN_FDS"]), 1 << 16)) if _is_open(fd)]
 
@@ -223,10 +237,11 @@ def _read(fd: int) -> tuple[int, str] | None:
 class Line:
     """The daemon's line to those who wait for it. An exception that ends the program is reported too."""
 
-    __slots__ = ("_fd", "_pid", "_previous")
+    __slots__ = ("_fd", "_opened", "_pid", "_previous")
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
+        self._opened = os.fstat(fd)
         self._pid = os.getpid()
         self._previous = sys.excepthook
         sys.excepthook = self._report
@@ -234,13 +249,13 @@ class Line:
 
     def say(self, status: int, text: str) -> bool:
         """Say the one thing that there is to say; whether somebody may have heard it."""
-        is_said = self._fd >= 0 and _write(self._fd, status, text)
+        is_said = is_still(self._fd, self._opened) and _write(self._fd, status, text)
         self.close()
         return is_said
 
     def close(self) -> None:
         fd, self._fd = self._fd, -1
-        if fd >= 0:
+        if is_still(fd, self._opened):
             os.close(fd)
         if sys.excepthook == self._report:
             sys.excepthook = self._previous
@@ -265,7 +280,9 @@ os.register_at_fork(after_in_child=_forget)
 
 
 def last_line(value: BaseException) -> str:
-    return traceback.format_exception_only(type(value), value)[-1].strip()
+    told = traceback.TracebackException(type(value), value, None)
+    told.__notes__ = None  # type: ignore[attr-defined]  # which would be the last lines
+    return list(told.format_exception_only())[-1].strip()
 
 
 # -- the three
@@ -274,21 +291,17 @@ def last_line(value: BaseException) -> str:
 class _Start:
     """What the three have in common."""
 
-    __slots__ = ("listened", "own", "pidfile", "plan", "wires")
+    __slots__ = ("listened", "own", "pidfile", "plan", "resets_sigint", "wires")
 
     def __init__(self, setup: ChildSetup, pidfile: PidFile | None, notifier: Notifier) -> None:
         """Raises what is wrong with the plan's files."""
         self.pidfile = pidfile
         self.listened = _listened()
+        self.resets_sigint = setup.default_signals is None and signals.SIGINT not in (setup.ignore_signals or ())
         taken = {*_passed(setup), *self.listened}
-        if pidfile is not None:
-            pidfile.lift(taken)
-        if notifier.fd >= 0:
-            notifier.fd = out_of_the_way(notifier.fd, taken)
+        self.own = _lifted(pidfile, notifier, taken)
         self.wires = _Wires(taken)
-        self.own = [fd for fd in (self.wires.to_middle, notifier.fd) if fd >= 0]
-        if pidfile is not None:
-            self.own.append(pidfile.fileno())
+        self.own.append(self.wires.to_middle)
         try:
             self.plan = _plan_of(setup, self.own, self.listened)
             marshal(self.plan, FORK)
@@ -297,17 +310,44 @@ class _Start:
             raise
 
 
+def _lifted(pidfile: PidFile | None, notifier: Notifier, taken: set[int]) -> list[int]:
+    """The files that outlast the plan, under numbers that are not `taken`."""
+    own = []
+    if pidfile is not None:
+        pidfile.lift(taken)
+        own.append(pidfile.fileno())
+    if notifier.fd >= 0:
+        notifier.fd = out_of_the_way(notifier.fd, taken)
+        own.append(notifier.fd)
+    return own
+
+
+def stay(setup: ChildSetup, pidfile: PidFile | None, notifier: Notifier) -> None:
+    """Carry the plan out in this process."""
+    listened = _listened()
+    own = _lifted(pidfile, notifier, {*_passed(setup), *listened})
+    if setup.close_fds:
+        kept: dict[int, Any] = {fd: fd for fd in (*own, *listened)}
+        setup = setup.replace(pass_fds=kept | _passed(setup))
+    setup.apply()
+    for fd in own:
+        os.set_inheritable(fd, False)
+
+
 def start_detached(setup: ChildSetup, pidfile: PidFile | None, notifier: Notifier, timeout: float | None) -> Line:
     """Returns in the daemon. In the caller only exceptions come back, and there is no daemon then."""
     caller, middle = os.getpid(), None
+    deadline = None if timeout is None else time.monotonic() + timeout
     start = _Start(setup, pidfile, notifier)
     try:
         _flush()
         handed_on[:] = [] if pidfile is None else [pidfile]
-        middle = fork(process_group=NEW_SESSION)
+        middle = fork(
+            process_group=NEW_SESSION, signal_mask=signals.valid_signals() - {signals.SIGKILL, signals.SIGSTOP}
+        )
         if middle is None:
             return _in_middle(start)
-        _await(middle, start, timeout)
+        _await(middle, start, timeout, deadline)
     except BaseException as reason:
         if os.getpid() != caller:
             _leave(reason, start)
@@ -320,7 +360,7 @@ def start_detached(setup: ChildSetup, pidfile: PidFile | None, notifier: Notifie
 
 def _flush() -> None:
     """What is in the buffers now would be written twice."""
-    for stream in sys.stdout, sys.stderr:
+    for stream in sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__:
         try:
             if stream is not None:
                 stream.flush()
@@ -337,23 +377,34 @@ def _leave(reason: BaseException, start: _Start) -> NoReturn:
     os._exit(1)
 
 
-def _await(middle: Process, start: _Start, timeout: float | None) -> NoReturn:
+def _await(middle: Process, start: _Start, timeout: float | None, deadline: float | None) -> NoReturn:
     """In the starter."""
     reads = start.wires.from_middle
+    otherwise = f"process {middle.pid}, which watched over the start, has been killed"
     try:
-        middle.wait(timeout, reap=False)
-        status, text = _read(reads) or (1, f"process {middle.pid}, which watched over the start, has been killed")
+        middle.wait(None if deadline is None else max(deadline - time.monotonic(), 0), reap=False)
     except TimeoutError:
-        status, text = _read(reads) or (1, f"not ready within {timeout:g} seconds")
+        otherwise = f"not ready within {timeout:g} seconds"
+    except ChildProcessError:  # SIGCHLD is ignored, or a handler has reaped it; what it has said is there
+        pass
+    status, text = _read(reads) or (1, otherwise)
     if status == 0:
-        middle.wait()
-        if text:
-            tell_user(text, is_error=False)
-        os._exit(0)
-    report = middle.end(_GRACE)
-    if report.survived:
-        text += f" (still there: {', '.join(map(str, report.survived))})"
-    if start.pidfile is not None:
+        try:
+            with suppress(ChildProcessError):
+                middle.wait()
+            if text:
+                tell_user(text, is_error=False)
+        finally:  # there is a daemon: nothing that comes in between leads back to the caller
+            os._exit(0)
+    left: tuple[int, ...] = ()
+    try:
+        report = middle.end(_GRACE)
+        left = (*report.survived, *report.escaped)
+    except OSError as reason:  # as without a /proc
+        text += f" (what is left of it could not be looked up: {reason})"
+    if left:
+        text += f" (still there: {', '.join(map(str, left))})"
+    elif start.pidfile is not None:
         start.pidfile.release()
     tell_user(text)
     os._exit(status)
@@ -363,6 +414,8 @@ def _in_middle(start: _Start) -> Line:
     """Returns in the daemon."""
     wires = start.wires
     wires.close("life", "from_middle")
+    if signals.SIGCHLD in (start.plan.default_signals or ()):  # or the daemon's status is lost
+        signals.signal(signals.SIGCHLD, signals.SIG_DFL)
     daemon = fork(start.plan)
     if daemon is None:
         return _in_daemon(start)
@@ -384,8 +437,13 @@ def _in_daemon(start: _Start) -> Line:
     for fd in start.own:
         os.set_inheritable(fd, False)
     handed_on.clear()
-    if signals.SIGINT in (start.plan.default_signals or ()):  # as Python sets it when it starts
+    if start.resets_sigint:  # as Python sets it when it starts
         signals.signal(signals.SIGINT, signals.default_int_handler)
+    if start.plan.close_fds:  # their numbers will be others'
+        signals.set_wakeup_fd(-1)
+        faulthandler = sys.modules.get("faulthandler")
+        if faulthandler is not None and faulthandler.is_enabled():
+            faulthandler.enable(2)
     if start.listened:
         os.environ["LISTEN_PID"] = str(os.getpid())
     if start.pidfile is not None:
@@ -423,7 +481,7 @@ def _sleep(daemon: Process, wires: _Wires, seconds: float | None) -> None:
     waiting.register(wires.of_starter, select.POLLIN)
     try:
         waiting.register(daemon.fileno(), select.POLLIN)
-    except SystemCallError:  # there are no pidfds
+    except NotImplementedError:  # there are no pidfds
         seconds = _LOOK_EVERY if seconds is None else min(seconds, _LOOK_EVERY)
     for fd, _ in waiting.poll(None if seconds is None else seconds * 1000):
         if fd == wires.of_starter:

@@ -13,7 +13,7 @@ from ._marshal import APPLY, FORK, marshal
 from ._notify import Notifier
 from ._pidfile import PidFile
 from ._setup import ChildSetup
-from ._starting import Line, as_the_program, check_alone, last_line, start_detached, tell_user
+from ._starting import Line, as_the_program, check_alone, last_line, start_detached, stay, tell_user
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -58,6 +58,8 @@ class Daemon:
         RuntimeError in a process that the daemon has forked; SystemCallError when the manager can't be told.
         """
         self._check_pid()
+        if message is not None:
+            _check_message(message)
         if self._is_ready:
             return
         fields: dict[str, object] = {"READY": 1}
@@ -79,6 +81,7 @@ class Daemon:
         to 255. One that is not detached prints it itself; a service manager gets it as STATUS.
         """
         self._check_pid()
+        _check_message(message)
         if not 1 <= status <= 255:
             raise ValueError(f"status must be from 1 to 255, not {status}")
         if not self._hang_up(status, message):
@@ -126,8 +129,8 @@ class Daemon:
 
     def _end_by(self, value: BaseException) -> None:
         if isinstance(value, SystemExit):
-            if isinstance(value.code, str):
-                self._hang_up(1, value.code)
+            if value.code is not None and not isinstance(value.code, int):  # what Python would write to stderr
+                self._hang_up(1, str(value.code))
             return
         self._hang_up(1, last_line(value))
         log = logging.getLogger("setsid.daemon")
@@ -190,7 +193,7 @@ def daemonize(
         if detach:
             line = start_detached(setup, file, notifier, ready_timeout)
         else:
-            setup.apply()
+            stay(setup, file, notifier)
             if file is not None:
                 file.write()
     except BaseException:  # in the calling program alone
@@ -199,6 +202,11 @@ def daemonize(
             file.release()
         raise
     return Daemon(file, notifier, line)
+
+
+def _check_message(message: str) -> None:
+    if not isinstance(message, str):
+        raise TypeError(f"message must be str, not {type(message).__name__}")
 
 
 def _checked(setup: ChildSetup | None) -> ChildSetup:
