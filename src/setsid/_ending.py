@@ -167,21 +167,27 @@ def ending_job(
     pgid: int, processes: Sequence[Process], is_taken: Callable[[], bool], grace: float, signal: int
 ) -> Steps[EndReport]:
     """The steps of Job.end: of group `pgid`, as long as it `is_taken` by the job, and of those of its `processes` that
-    have left it, each as Process.end does. These get the signal at once, and the time that the group has left.
+    have left it, each as Process.end does. These get the signal at once, and the time that the group has left. If the
+    caller is in the group, all count as such.
     """
+    children = [process._child for process in processes]
+    if any(child.owner != os.getpid() for child in children):  # made by the process of which this one is a forked copy
+        return EndReport((), ())
     deadline = time.monotonic() + grace
-    kept: list[_Child] = []
+    scope = None if lib.sid_getpgid(0) == pgid else lib.SID_SCOPE_GROUP
     left: list[Process] = []
+    # As in `ending`.
+    holders = [ffi.gc(ffi.new("int *"), partial(lib.sid_stay_no_longer, child)) for child in children]
     try:
+        for child, holder in zip(children, holders, strict=True):
+            lib.sid_stay_for(child, holder)
         for process in processes:
-            kept.append(process._child)
-            lib.sid_stay(process._child, 1)
-        for process in processes:
-            if lib.sid_getpgid(process.pid) != pgid and lib.sid_reap(process._child) == 0:
+            is_in_it = scope is not None and lib.sid_getpgid(process.pid) == pgid
+            if not is_in_it and lib.sid_reap(process._child) == 0:
                 left.append(process)
                 lib.sid_signal_child(process._child, signal)
                 lib.sid_signal_child(process._child, _SIGCONT)
-        members = _JobsMembers(pgid, kept, is_taken)
+        members = _JobsMembers(scope, pgid, children, is_taken)
         reports = [members.report((yield from members.end(signal, grace)))]
         if members.failure:
             members.signal_all(SIGKILL)
@@ -191,8 +197,8 @@ def ending_job(
             if process in left and lib.sid_reap(process._child):
                 reports.append(EndReport((process.pid,), ()))
     finally:
-        for child in kept:
-            lib.sid_stay(child, -1)
+        for child, holder in zip(children, holders, strict=True):
+            lib.sid_stay_no_longer(child, holder)
             lib.sid_reap(child)
     if members.failure:
         raise members.failure
@@ -208,8 +214,8 @@ def _united(reports: Sequence[EndReport]) -> EndReport:
 
 
 def end_job_at_once(pgid: int, processes: Sequence[Process], is_taken: Callable[[], bool]) -> None:
-    """End a job by SIGKILL, and reap its processes."""
-    _at_once(lambda grace, signal: ending_job(pgid, processes, is_taken, grace, signal))
+    """End a job by SIGKILL, and reap its processes; also when that is interrupted."""
+    drive(lambda grace, signal: ending_job(pgid, processes, is_taken, grace, signal), 0.0, SIGKILL)
 
 
 def wait_for_all(fds: set[int], seconds: float) -> None:
@@ -552,8 +558,10 @@ class _SessionsMembers(Members):
 class _JobsMembers(Members):
     """Those of the process group of a job, whose number the job's unreaped children keep taken."""
 
-    def __init__(self, pgid: int, children: Sequence[_Child], is_taken: Callable[[], bool]) -> None:
-        super().__init__(lib.SID_SCOPE_GROUP, pgid)
+    def __init__(
+        self, scope: int | None, pgid: int, children: Sequence[_Child], is_taken: Callable[[], bool]
+    ) -> None:
+        super().__init__(scope, pgid)
         self._children = children
         self._is_taken = is_taken
 
