@@ -25,7 +25,7 @@ static void leave(void)
     pthread_mutex_unlock(&lock);
 }
 
-static void watch_forks(void)
+__attribute__((constructor)) static void watch_forks(void)
 {
     pthread_atfork(enter, leave, leave);
 }
@@ -132,10 +132,8 @@ static int open_both(struct sid_pty *pty, int rows, int columns, int *call)
 
 int sid_open_pty(struct sid_pty *pty, int rows, int columns, int *call)
 {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
     int result;
 
-    pthread_once(&once, watch_forks);
     enter();
     *pty = (struct sid_pty){.manager = -1, .terminal = -1};
     result = open_both(pty, rows, columns, call);
