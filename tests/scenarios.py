@@ -40,8 +40,9 @@ def until_asleep(tid):
     raise AssertionError("the thread never slept")
 """
 
-# For a helper: raises in the functions and modules `those` at the n-th point of those at which CPython runs signal handlers: at
-# the start of a function, after a call, at a loop's jump back. An older CPython does so before what stores the result.
+# For a helper: raises in the functions and modules `those` at the n-th point of those at which CPython runs signal
+# handlers: at the start of a function, after a call, at a loop's jump back. An older CPython does so before what stores
+# the result.
 AT_ANY_POINT = """
 import dis
 

@@ -513,7 +513,7 @@ def test_no_copy_shares_it() -> None:
         for one, name in (pty, "Pty"), (foreground_group(pty, 1), "foreground_group"):
             for make in copy.copy, copy.deepcopy, pickle.dumps:
                 with pytest.raises(TypeError, match=f"a {name} can't be pickled or copied"):
-                    make(one)  # type: ignore[operator]
+                    make(one)
 
 
 @pytest.mark.parametrize("use", ["pty.spawn(['sleep', '60'])", "pty.detach()", "pty.close()"])

@@ -140,8 +140,7 @@ def ending(process: Process, grace: float, signal: int) -> Steps[EndReport]:
     if not members.are_ours():  # somebody has reaped it, so what bears its number may be another's
         lib.sid_reap(child)
         return EndReport((), ())
-    # An exception may come before the `finally` is done: then the end of `holder` does it, and runs no Python code.
-    holder = ffi.gc(ffi.new("int *"), partial(lib.sid_stay_no_longer, child))
+    holder = _holder(child)
     try:
         lib.sid_stay_for(child, holder)  # another thread that waits now must not reap it and so free the number
         survived = yield from members.end(signal, grace)
@@ -152,6 +151,13 @@ def ending(process: Process, grace: float, signal: int) -> Steps[EndReport]:
     if members.failure:
         raise members.failure
     return members.report(survived)
+
+
+def _holder(child: _Child) -> Any:
+    """For sid_stay_for and sid_stay_no_longer. An exception may come before the latter: then the end of the holder does
+    it, and runs no Python code.
+    """
+    return ffi.gc(ffi.new("int *"), partial(lib.sid_stay_no_longer, child))
 
 
 def ending_session(sid: int, since: int, spared: int, grace: float, signal: int) -> Steps[EndReport]:
@@ -175,18 +181,16 @@ def ending_job(
         return EndReport((), ())
     deadline = time.monotonic() + grace
     scope = None if lib.sid_getpgid(0) == pgid else lib.SID_SCOPE_GROUP
-    left: list[Process] = []
-    # As in `ending`.
-    holders = [ffi.gc(ffi.new("int *"), partial(lib.sid_stay_no_longer, child)) for child in children]
+    holders = [(child, _holder(child)) for child in children]
     try:
-        for child, holder in zip(children, holders, strict=True):
-            lib.sid_stay_for(child, holder)
-        for process in processes:
-            is_in_it = scope is not None and lib.sid_getpgid(process.pid) == pgid
-            if not is_in_it and lib.sid_reap(process._child) == 0:
-                left.append(process)
-                lib.sid_signal_child(process._child, signal)
-                lib.sid_signal_child(process._child, _SIGCONT)
+        for held in holders:
+            lib.sid_stay_for(*held)
+        left = [
+            process for process in processes if not _is_in(scope, pgid, process) and lib.sid_reap(process._child) == 0
+        ]
+        for process in left:
+            lib.sid_signal_child(process._child, signal)
+            lib.sid_signal_child(process._child, _SIGCONT)
         members = _JobsMembers(scope, pgid, children, is_taken)
         reports = [members.report((yield from members.end(signal, grace)))]
         if members.failure:
@@ -197,12 +201,16 @@ def ending_job(
             if process in left and lib.sid_reap(process._child):
                 reports.append(EndReport((process.pid,), ()))
     finally:
-        for child, holder in zip(children, holders, strict=True):
-            lib.sid_stay_no_longer(child, holder)
-            lib.sid_reap(child)
+        for held in holders:
+            lib.sid_stay_no_longer(*held)
+            lib.sid_reap(held[0])
     if members.failure:
         raise members.failure
     return _united(reports)
+
+
+def _is_in(scope: int | None, pgid: int, process: Process) -> bool:
+    return scope is not None and lib.sid_getpgid(process.pid) == pgid
 
 
 def _united(reports: Sequence[EndReport]) -> EndReport:
@@ -558,9 +566,7 @@ class _SessionsMembers(Members):
 class _JobsMembers(Members):
     """Those of the process group of a job, whose number the job's unreaped children keep taken."""
 
-    def __init__(
-        self, scope: int | None, pgid: int, children: Sequence[_Child], is_taken: Callable[[], bool]
-    ) -> None:
+    def __init__(self, scope: int | None, pgid: int, children: Sequence[_Child], is_taken: Callable[[], bool]) -> None:
         super().__init__(scope, pgid)
         self._children = children
         self._is_taken = is_taken

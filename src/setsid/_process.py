@@ -271,10 +271,10 @@ class Process:
         """End the session that the child leads, else the process group that it leads, else the child alone.
 
         Sends `signal` and SIGCONT, waits up to `grace` seconds for all to end, then sends SIGKILL until none is left,
-        and reaps the child last of all. What holds the caller is never signalled. Returns which processes have `ended`,
-        which have `survived`, and which living descendants have `escaped`, as by making a session of their own.
-        Interrupted by an exception of a signal handler, it sends SIGKILL at once, and raises it when that is done.
-        Once the child has been reaped its number may be another's, so `end` does nothing: to end what a child leaves
+        and reaps the child last of all. An interactive shell ignores SIGTERM: SIGHUP is what it heeds. What holds the
+        caller is never signalled. Returns which processes have `ended`, which have `survived`, and which living
+        descendants have `escaped`, as by making a session of their own. Interrupted by an exception of a signal
+        handler, it sends SIGKILL at once, and raises it when that is done. Once the child has been reaped its number may be another's, so `end` does nothing: to end what a child leaves
         behind, `wait(reap=False)` first. Raises ValueError for an unknown signal.
         """
         from ._ending import end_process

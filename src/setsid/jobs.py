@@ -83,8 +83,10 @@ class Job:
     """A pipeline of programs, which run in a new process group of the caller's session.
 
     Each one's output is the next one's input, by pipes of which this process keeps no end, nor has any other child one.
-    They begin in the background: the terminal is not theirs before `foreground()` gives it, to all of them. Signals
-    that a shell ignores for itself (SIGINT, SIGQUIT, SIGTSTP, SIGTTIN, SIGTTOU, SIGCHLD) have their default action in
+    They begin in the background: the terminal is not theirs before `foreground()` gives it, to all of them. One that
+    reads its terminal all the same is stopped (SIGTTIN), and then `wait()`, which leaving the `with` block calls, waits
+    for ever: call `foreground()` for what uses the terminal, `wait(timeout)` or `end()` for what may be stopped, and
+    say `stdin=DEVNULL` for the rest. Signals that a shell ignores for itself (SIGINT, SIGQUIT, SIGTSTP, SIGTTIN, SIGTTOU, SIGCHLD) have their default action in
     the programs, unless the plan says otherwise.
 
     Threads may share one. As a context manager: leaving normally waits for all, leaving by an exception ends them; both
@@ -111,7 +113,8 @@ class Job:
         """Start the programs.
 
             commands: each a list of the program and its arguments, or a Command.
-            tty: the caller's controlling terminal (file descriptor, file or Pty), for `foreground`.
+            tty: the caller's controlling terminal (file descriptor, file or Pty), for `foreground`. SystemCallError if
+                it is none, before anything is started. None for a job that has no use for one.
             stdin, stdout: of the first and of the last one; stderr: of all (STDOUT: into the pipe too). The caller's if
                 None.
             env: their environment; os.environ if None.
