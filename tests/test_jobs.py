@@ -320,10 +320,10 @@ BAD = {
     "Job([GOOD, GOOD], env={'A=': 'b'})": "ValueError: command 1 of 2, 'true': env: b'A=' is no name",
     "Job([GOOD, GOOD], stdout=-1)": "ValueError: stdout: PIPE has no place in a plan",
     "Job([GOOD, GOOD], stdin=-2)": "ValueError: stdin: STDOUT is for stderr only",
-    "Job([GOOD, GOOD], stderr='file')": "TypeError: stderr must be a file descriptor or have fileno(), not str",
+    "Job([GOOD, GOOD], stderr='file')": "TypeError: stderr must be a file descriptor or have fileno(), not str; open",
     "Job([GOOD, GOOD], stdout=777)": "command 2 of 2, 'true': stdout: file descriptor 777 is not open",
     "Job([Command(GOOD, setup=ChildSetup(stdin=777)), GOOD])": "command 1 of 2, 'true': stdin: file descriptor 777 is",
-    "Job([GOOD, GOOD], tty='file')": "TypeError: tty must be",
+    "Job([GOOD, GOOD], tty='file')": "tty must be a file descriptor or have fileno(), not str; open the file first",
     "Job([GOOD, GOOD], tty=0)": "file descriptor 0 is not a terminal",
     "Job([GOOD, GOOD], tty=777)": "file descriptor 777 is not open",
     "Job([GOOD], setup=ChildSetup(stdin=0))": "ValueError: setup: stdin can't be said there: say Job(..., stdin=...)",
@@ -479,7 +479,8 @@ with warnings.catch_warnings(record=True) as caught:
     del job
     gc.collect()
 assert {(warning.category, str(warning.message)) for warning in caught} == {
-    (ResourceWarning, f"process {pid} was never waited for") for pid in pids
+    (ResourceWarning, f"process {pid} was never waited for: {name!r}")
+    for pid, name in zip(pids, ["sleep", "sleep", "true"])
 }
 for pid in pids[:2]:
     os.kill(pid, signal.SIGKILL)
@@ -564,8 +565,10 @@ with nothing_left(), Job([["true"], SLEEP]) as job:
     with raises(TimeoutError):
         job.wait(0.01)
     assert (job.returncode, job.returncodes) == (None, [0, None])
-    with raises(ValueError):
+    with raises(ValueError, "timeout is not a number"):
         job.wait(float("nan"))
+    with raises(TypeError, "timeout must be a number of seconds, not str"):
+        job.wait("5")
     job.processes[1].kill()
     assert job.wait(60) == job.wait() == job.wait(0) == -9
 """)
@@ -931,7 +934,7 @@ with nothing_left():
     pid = job.pgid
     job.close()
     for use in job.__enter__, job.end, job.wait, lambda: job.state, lambda: job.send_signal(9), lambda: job.returncode:
-        with raises(ValueError, f"the handle of process {pid} is closed"):
+        with raises(ValueError, "the job is closed"):
             use()
     os.kill(pid, 9)
     os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)

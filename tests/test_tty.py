@@ -304,8 +304,10 @@ with nothing_left(), Pty() as pty:
     pty.close_terminal()
     with raises(ValueError, f"ctty: the terminal side of {pty.name} is closed"):
         setsid.spawn(["true"], ChildSetup.on_terminal(pty))
-    with raises(TypeError, "ctty must be a file descriptor"):
+    with raises(TypeError, "tty must be a file descriptor or have fileno(), not str; open the file first"):
         ChildSetup.on_terminal("/dev/tty")
+    with raises(TypeError, "tty must be a file descriptor or have fileno(), not NoneType"):
+        ChildSetup.on_terminal(None)
 """)
 
 

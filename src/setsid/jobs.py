@@ -13,7 +13,7 @@ from ._enums import CHANGES, ProcessState
 from ._errors import SystemCallError, error
 from ._fields import DEVNULL
 from ._native import ffi, lib
-from ._process import FOREVER, Process, _until
+from ._process import FOREVER, Process, _nanoseconds, _until
 from ._setup import FIELDS, ChildSetup
 from ._spawn import check, start
 from .tty import foreground_group
@@ -53,7 +53,8 @@ class Command:
 
     Attributes:
         argv: the program and its arguments.
-        setup: a ChildSetup, or None: what is said there holds before what the job says; its streams before the pipes.
+        setup: a ChildSetup (`setup=ChildSetup(cwd=...)`), or None: what is said there holds before what the job says;
+            its streams before the pipes.
         env: its environment, or None for the job's.
         executable: the program, if it is not argv[0].
     """
@@ -86,8 +87,8 @@ class Job:
     They begin in the background: the terminal is not theirs before `foreground()` gives it, to all of them. One that
     reads its terminal all the same is stopped (SIGTTIN), and then `wait()`, which leaving the `with` block calls, waits
     for ever: call `foreground()` for what uses the terminal, `wait(timeout)` or `end()` for what may be stopped, and
-    say `stdin=DEVNULL` for the rest. Signals that a shell ignores for itself (SIGINT, SIGQUIT, SIGTSTP, SIGTTIN, SIGTTOU, SIGCHLD) have their default action in
-    the programs, unless the plan says otherwise.
+    say `stdin=DEVNULL` for the rest. Signals that a shell ignores for itself (SIGINT, SIGQUIT, SIGTSTP, SIGTTIN,
+    SIGTTOU, SIGCHLD) have their default action in the programs, unless the plan says otherwise.
 
     Threads may share one. As a context manager: leaving normally waits for all, leaving by an exception ends them; both
     reap them. The programs of one that is dropped unwaited give a ResourceWarning each.
@@ -118,7 +119,7 @@ class Job:
             stdin, stdout: of the first and of the last one; stderr: of all (STDOUT: into the pipe too). The caller's if
                 None.
             env: their environment; os.environ if None.
-            setup: a ChildSetup for all; no session, group, terminal or standard stream.
+            setup: a ChildSetup for all (`setup=ChildSetup(cwd=...)`); no session, group, terminal or standard stream.
 
         Raises TypeError and ValueError for what can't be carried out, before anything is started; what `setsid.spawn`
         raises when a program can't be, with the number of the command in the hint. Those that have been started, and
@@ -226,7 +227,11 @@ class Job:
 
     @property
     def state(self) -> ProcessState:
-        """RUNNING as long as one program runs; STOPPED when those that have not ended are stopped; DONE."""
+        """RUNNING as long as one program runs; STOPPED when those that have not ended are stopped; DONE.
+
+        ValueError after close(), as of all that follows, unless the programs have been reaped.
+        """
+        self._check_unless_reaped()
         states = {state for state, _ in map(_state_of, self.processes)}
         return next(state for state in (RUNNING, STOPPED, DONE) if state in states)
 
@@ -236,11 +241,13 @@ class Job:
 
         Raises ChildProcessError when somebody else has reaped one, and its status is not to be had.
         """
+        self._check_unless_reaped()
         return [process.poll() for process in self.processes]
 
     @property
     def returncode(self) -> int | None:
-        """That of the last program that has failed, as with a shell's pipefail, else 0; None until all have ended.
+        """That of the last program that has failed, as with a shell's pipefail, else 0; None until all have ended. One
+        whose reader has ended before it fails by SIGPIPE: -13.
 
         Raises as `returncodes` does.
         """
@@ -255,8 +262,9 @@ class Job:
         """Give the job the terminal, have it go on if it was stopped, and wait until it is STOPPED or DONE.
 
         The terminal then goes back to who had it, with the modes that it had, also when a signal handler raises. A job
-        that was stopped in the foreground gets back the modes that it had then. One that has met the terminal too early
-        and so was stopped by SIGTTIN or SIGTTOU goes on.
+        that was stopped in the foreground gets back the modes that it had then. One whose programs have met the
+        terminal too early, and so were stopped by SIGTTIN or SIGTTOU, goes on once all that have not ended are. Ctrl-C
+        and Ctrl-Z are the job's alone meanwhile: no KeyboardInterrupt comes here.
 
         ValueError for a job without `tty`; SystemCallError as of `setsid.tty.foreground_group`.
         """
@@ -343,6 +351,7 @@ class Job:
         Raises ValueError when that is the caller's own group by now; SystemCallError: EPERM, EINVAL. kill(2)
         """
         signal = as_int(signal, "signal")
+        self._check_unless_reaped()
         # An unreaped member keeps the group's number taken.
         if any(process._signal_if_in(self.pgid, signal) for process in self.processes):
             return
@@ -356,7 +365,8 @@ class Job:
         `timeout` is in seconds. Raises TimeoutError when it is over; ChildProcessError, once all have ended, when
         somebody else has reaped one and its status is not to be had.
         """
-        deadline = None if timeout is None else time.monotonic() + timeout
+        self._check_unless_reaped()
+        deadline = None if timeout is None else time.monotonic() + _nanoseconds(timeout) / 1e9
         failure: Exception | None = None
         for process in self.processes:
             result = _ended(process, deadline)
@@ -376,8 +386,7 @@ class Job:
         from ._ending import drive, ending_job
 
         signal = as_int(signal, "signal")
-        for process in self.processes:
-            process._check_open()
+        self._check_open()
         processes, is_taken = self.processes, self._is_taken
         return drive(lambda *how: ending_job(self.pgid, processes, is_taken, *how), grace, signal)
 
@@ -388,9 +397,16 @@ class Job:
         for process in self.processes:
             process.close()
 
+    def _check_open(self) -> None:
+        if any(process._child.closed for process in self.processes):
+            raise ValueError("the job is closed")
+
+    def _check_unless_reaped(self) -> None:
+        if any(process._child.closed and not process._child.reaped for process in self.processes):
+            raise ValueError("the job is closed")
+
     def __enter__(self) -> Self:
-        for process in self.processes:
-            process._check_open()
+        self._check_open()
         return self
 
     def __exit__(

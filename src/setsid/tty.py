@@ -64,7 +64,8 @@ class Pty:
     _pty: Any  # struct sid_pty
 
     def __init__(self, rows: int = 24, columns: int = 80) -> None:
-        """`rows` and `columns`: 0 to 65535 each; ValueError for others.
+        """`rows` and `columns`: 0 to 65535 each; ValueError for others. As large as the caller's terminal: `size =
+        os.get_terminal_size()`, which has the columns first, and `Pty(size.lines, size.columns)`.
 
         Raises SystemCallError: EMFILE, ENFILE; ENOSPC when there are no more pseudo-terminals; ENOENT, ENODEV without
         /dev/ptmx and its file system. ptmx(4), pty(7)
