@@ -253,7 +253,7 @@ while True:
     if not interrupted:
         break
     number += 1
-assert number > 50, number
+assert number > 20, number
 """
     )
 
