@@ -7,6 +7,36 @@
 
 #include "os/os.h"
 
+int sid_get_modes(int tty, struct sid_modes *modes)
+{
+    struct termios found;
+
+    _Static_assert(sizeof found <= sizeof *modes, "a terminal's modes fit");
+    if (tcgetattr(tty, &found) < 0)
+        return -errno;
+    memcpy(modes, &found, sizeof found);
+    return 0;
+}
+
+static int set_modes(int tty, const struct sid_modes *modes)
+{
+    struct termios wanted;
+
+    memcpy(&wanted, modes, sizeof wanted);
+    return tcsetattr(tty, TCSANOW, &wanted) < 0 ? -errno : 0;
+}
+
+int sid_set_modes(int tty, const struct sid_modes *modes)
+{
+    struct sidos_blocked were;
+    int result;
+
+    sidos_block(&were);
+    result = set_modes(tty, modes);
+    sidos_unblock(&were);
+    return result;
+}
+
 static int failed(struct sid_loan *loan, int call)
 {
     loan->call = call;
@@ -16,17 +46,14 @@ static int failed(struct sid_loan *loan, int call)
 /* By a copy of the file, which is there at the end, whoever closes the caller's meanwhile. */
 int sid_lend(struct sid_loan *loan, int tty, int pgid)
 {
-    struct termios modes;
     int fd, result;
 
-    _Static_assert(sizeof modes <= sizeof loan->modes, "a terminal's modes fit");
     loan->lender = getpid();
     loan->previous = tcgetpgrp(tty);
     if (loan->previous < 0)
         return failed(loan, SID_CALL_TCGETPGRP);
-    if (tcgetattr(tty, &modes) < 0)
+    if (sid_get_modes(tty, &loan->modes) < 0)
         return failed(loan, SID_CALL_TCGETATTR);
-    memcpy(loan->modes, &modes, sizeof modes);
     fd = fcntl(tty, F_DUPFD_CLOEXEC, 3);
     if (fd < 0)
         return failed(loan, SID_CALL_FCNTL);
@@ -48,13 +75,11 @@ int sid_lend(struct sid_loan *loan, int tty, int pgid)
 static int give_back(struct sid_loan *loan, int fd)
 {
     struct sidos_blocked were;
-    struct termios modes;
     int own = getpgrp(), taken, set, given;
 
-    memcpy(&modes, loan->modes, sizeof modes);
     sidos_block(&were);
     taken = given = tcsetpgrp(fd, own) < 0 ? failed(loan, SID_CALL_TCSETPGRP) : 0;
-    set = tcsetattr(fd, TCSANOW, &modes) < 0 ? -errno : 0;
+    set = set_modes(fd, &loan->modes);
     if (loan->previous != own)
         given = tcsetpgrp(fd, loan->previous) < 0 ? failed(loan, SID_CALL_TCSETPGRP) : 0;
     sidos_unblock(&were);
@@ -81,4 +106,10 @@ int sid_take_back(struct sid_loan *loan)
     else
         close(fd);
     return result;
+}
+
+void sid_drop_loan(struct sid_loan *loan)
+{
+    if (sid_take_back(loan) < 0)
+        sid_take_back(loan);
 }

@@ -33,9 +33,9 @@ int sid_watch_member(int scope, int id, int pid, int *pidfd)
 int sid_close_all(int *fds, int count)
 {
     for (int i = 0; i < count; i++) {
-        if (fds[i] >= 0)
-            close(fds[i]);
-        fds[i] = -1;
+        int fd = __atomic_exchange_n(&fds[i], -1, __ATOMIC_ACQ_REL); /* a copy in a forked child closes no stranger's */
+        if (fd >= 0)
+            close(fd);
     }
     return 0;
 }

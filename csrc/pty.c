@@ -1,5 +1,5 @@
 /* Pseudo-terminals: opened, measured, and closed without harm to a file that has got one of their numbers since. */
-#include <fcntl.h>
+#include <pthread.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <termios.h>
@@ -7,63 +7,27 @@
 
 #include "os/os.h"
 
-static int open_terminal(struct sid_pty *pty, int *call)
-{
-    int fd = sidos_open_terminal(pty->manager, call), mark, none = -1;
+/*
+ * Somebody else may close a number of ours, and another pty get it: until that has taken it from the first, nobody may
+ * close one. So all that opens and closes is under one lock, which no fork may find held: it would stay so in the
+ * child.
+ */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static struct sid_pty *all;
 
-    if (fd < 0)
-        return fd;
-    mark = sidos_mark(fd);
-    if (mark < 0)
-        *call = SID_CALL_FCNTL;
-    if (mark < 0 || !__atomic_compare_exchange_n(&pty->terminal, &none, fd, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
-        close(fd); /* another thread has opened it meanwhile */
-    return mark;
+static void enter(void)
+{
+    pthread_mutex_lock(&lock);
 }
 
-static int identify(struct sid_pty *pty, int *call)
+static void leave(void)
 {
-    struct stat found;
-    int mark = sidos_mark(pty->manager);
-
-    *call = SID_CALL_FCNTL;
-    if (mark < 0)
-        return mark;
-    pty->number = sidos_pty_number(pty->manager);
-    if (pty->number < 0 || fstat(pty->terminal, &found) < 0)
-        return -errno;
-    pty->device = (uint64_t)found.st_dev;
-    pty->inode = (uint64_t)found.st_ino;
-    return 0;
+    pthread_mutex_unlock(&lock);
 }
 
-int sid_open_pty(struct sid_pty *pty, int rows, int columns, int *call)
+__attribute__((constructor)) static void watch_forks(void)
 {
-    int manager = sidos_open_manager(call), result;
-
-    pty->manager = manager;
-    pty->terminal = -1;
-    if (manager < 0)
-        return manager;
-    result = open_terminal(pty, call);
-    if (result == 0)
-        result = identify(pty, call);
-    if (result == 0) {
-        *call = SID_CALL_TIOCSWINSZ;
-        result = sid_set_size(manager, rows, columns);
-    }
-    if (result < 0) {
-        if (pty->terminal >= 0)
-            close(pty->terminal);
-        close(manager);
-        pty->manager = pty->terminal = -1;
-    }
-    return result;
-}
-
-int sid_reopen_terminal(struct sid_pty *pty, int *call)
-{
-    return open_terminal(pty, call);
+    pthread_atfork(enter, leave, leave);
 }
 
 static int is_manager(const struct sid_pty *pty, int fd)
@@ -79,27 +43,150 @@ static int is_terminal(const struct sid_pty *pty, int fd)
            (uint64_t)found.st_ino == pty->inode;
 }
 
-int sid_take_manager(struct sid_pty *pty)
+static int take_manager(struct sid_pty *pty)
 {
-    int fd = __atomic_exchange_n(&pty->manager, -1, __ATOMIC_ACQ_REL);
+    int fd = pty->manager;
 
+    pty->manager = -1;
     return fd >= 0 && is_manager(pty, fd) ? fd : -EBADF;
 }
 
-void sid_close_manager(struct sid_pty *pty)
+static void close_manager(struct sid_pty *pty)
 {
-    int fd = sid_take_manager(pty);
+    int fd = take_manager(pty);
 
     if (fd >= 0)
         close(fd);
 }
 
-void sid_close_terminal(struct sid_pty *pty)
+static void close_terminal(struct sid_pty *pty)
 {
-    int fd = __atomic_exchange_n(&pty->terminal, -1, __ATOMIC_ACQ_REL);
+    int fd = pty->terminal;
 
+    pty->terminal = -1;
     if (fd >= 0 && is_terminal(pty, fd))
         close(fd);
+}
+
+static int refuse(int fd, int result, int *call)
+{
+    *call = SID_CALL_FCNTL;
+    close(fd);
+    return result;
+}
+
+/* A file that has just been opened: whoever had its number has lost it. */
+static int mark(int fd, int *call)
+{
+    int result = sidos_mark(fd);
+
+    for (struct sid_pty *other = all; other; other = other->next) {
+        if (other->manager == fd)
+            other->manager = -1;
+        if (other->terminal == fd)
+            other->terminal = -1;
+    }
+    return result < 0 ? refuse(fd, result, call) : 0;
+}
+
+static int open_manager(struct sid_pty *pty, int *call)
+{
+    int fd = sidos_open_manager(call), result = fd < 0 ? fd : mark(fd, call);
+
+    if (result < 0)
+        return result;
+    pty->number = sidos_pty_number(fd);
+    if (pty->number < 0)
+        return refuse(fd, pty->number, call);
+    pty->manager = fd;
+    return 0;
+}
+
+static int open_terminal(struct sid_pty *pty, int *call)
+{
+    int fd = sidos_open_terminal(pty->manager, call), result = fd < 0 ? fd : mark(fd, call);
+    struct stat found;
+
+    if (result < 0)
+        return result;
+    if (fstat(fd, &found) < 0)
+        return refuse(fd, -errno, call);
+    pty->device = (uint64_t)found.st_dev;
+    pty->inode = (uint64_t)found.st_ino;
+    pty->terminal = fd;
+    return 0;
+}
+
+static int open_both(struct sid_pty *pty, int rows, int columns, int *call)
+{
+    int result = open_manager(pty, call);
+
+    if (result == 0)
+        result = open_terminal(pty, call);
+    if (result == 0) {
+        *call = SID_CALL_TIOCSWINSZ;
+        result = sid_set_size(pty->manager, rows, columns);
+    }
+    return result;
+}
+
+int sid_open_pty(struct sid_pty *pty, int rows, int columns, int *call)
+{
+    int result;
+
+    enter();
+    *pty = (struct sid_pty){.manager = -1, .terminal = -1};
+    result = open_both(pty, rows, columns, call);
+    if (result < 0) {
+        close_terminal(pty);
+        close_manager(pty);
+    } else {
+        pty->next = all;
+        all = pty;
+    }
+    leave();
+    return result;
+}
+
+int sid_reopen_terminal(struct sid_pty *pty, int *call)
+{
+    int result;
+
+    enter();
+    result = pty->terminal < 0 ? open_terminal(pty, call) : 0; /* another thread has opened it meanwhile */
+    leave();
+    return result;
+}
+
+int sid_take_manager(struct sid_pty *pty)
+{
+    int fd;
+
+    enter();
+    fd = take_manager(pty);
+    leave();
+    return fd;
+}
+
+void sid_close_terminal(struct sid_pty *pty)
+{
+    enter();
+    close_terminal(pty);
+    leave();
+}
+
+void sid_close_pty(struct sid_pty *pty)
+{
+    struct sid_pty **at = &all;
+
+    enter();
+    close_terminal(pty);
+    close_manager(pty);
+    while (*at && *at != pty)
+        at = &(*at)->next;
+    if (*at)
+        *at = pty->next;
+    leave();
 }
 
 int sid_get_size(int fd, int *rows, int *columns)

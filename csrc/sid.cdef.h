@@ -239,18 +239,19 @@ struct sid_pty {
     int number;      /* /dev/pts/N, where its devpts is mounted there */
     uint64_t device; /* of the terminal's file */
     uint64_t inode;
+    struct sid_pty *next; /* of all that are not closed, while they are not */
 };
 
 /* Opens a new pseudo-terminal of this size, close-on-exec, and nobody's controlling terminal; 0, or -errno of `call`,
-   an enum sid_call. ptmx(4), ioctl_tty(2), TIOCGPTPEER */
+   an enum sid_call. Must be closed by sid_close_pty before its memory goes. ptmx(4), ioctl_tty(2), TIOCGPTPEER */
 int sid_open_pty(struct sid_pty *pty, int rows, int columns, int *call);
 /* Opens the terminal side likewise if it is closed; 0, or -errno of `call`. */
 int sid_reopen_terminal(struct sid_pty *pty, int *call);
 /* Makes the manager side the caller's; its file descriptor, or -EBADF when the number is another file's by now. */
 int sid_take_manager(struct sid_pty *pty);
-/* Close a side unless its number is another file's by now; nothing the second time. */
-void sid_close_manager(struct sid_pty *pty);
+/* Close the terminal side, or both, unless the number is another file's by now; nothing the second time. */
 void sid_close_terminal(struct sid_pty *pty);
+void sid_close_pty(struct sid_pty *pty);
 /* How many rows and columns the terminal `fd` (either side) has; 0. ioctl_tty(2), TIOCGWINSZ */
 int sid_get_size(int fd, int *rows, int *columns);
 /* Sets them: the foreground group gets SIGWINCH if they have changed; 0. ioctl_tty(2), TIOCSWINSZ */
@@ -258,13 +259,18 @@ int sid_set_size(int fd, int rows, int columns);
 
 /* foreground.c: a terminal lent to a process group. */
 
+/* A struct termios. */
+struct sid_modes {
+    char bytes[128];
+};
+
 struct sid_loan {
-    int fd;          /* a copy of the terminal's, close-on-exec; -1: nothing is lent */
-    int failed;      /* that copy when the terminal could not be taken back, until that is tried again; else -1 */
-    int call;        /* an enum sid_call: what has failed */
-    int lender;      /* the process that has lent it: no child that it forks takes it back */
-    int previous;    /* the group that had it */
-    char modes[128]; /* and the terminal's struct termios then */
+    int fd;       /* a copy of the terminal's, close-on-exec; -1: nothing is lent */
+    int failed;   /* that copy when the terminal could not be taken back, until that is tried again; else -1 */
+    int call;     /* an enum sid_call: what has failed */
+    int lender;   /* the process that has lent it: no child that it forks takes it back */
+    int previous; /* the group that had it */
+    struct sid_modes modes; /* and the terminal's then */
 };
 
 /* Makes `pgid` the foreground group of `tty`, the caller's controlling terminal, without being stopped by SIGTTOU; 0,
@@ -273,6 +279,12 @@ int sid_lend(struct sid_loan *loan, int tty, int pgid);
 /* Sets the modes as they were, and the foreground group, or the caller's own if that is gone; 0, also when nothing is
    lent, or -errno of `loan->call`. tcsetpgrp(3), tcsetattr(3) */
 int sid_take_back(struct sid_loan *loan);
+/* Takes back what is lent, and closes its file come what may: for a destructor, in which no exception of a signal
+   handler can come before it is done. */
+void sid_drop_loan(struct sid_loan *loan);
+/* The modes of a terminal, and setting them without being stopped by SIGTTOU; 0. tcgetattr(3), tcsetattr(3) */
+int sid_get_modes(int tty, struct sid_modes *modes);
+int sid_set_modes(int tty, const struct sid_modes *modes);
 
 /* procs.c: the processes that there are. */
 
@@ -339,6 +351,8 @@ int sid_kill_members(int scope, int id, int spared, struct sid_process *members,
 /* 1 if the group that a process has led lives on: then its number is nobody else's, reaped or not; 0 if not, or nobody
    can tell (before Linux 6.9). pidfd_send_signal(2) */
 int sid_group_lives(int pidfd);
+/* The same of a group that a child has led. */
+int sid_childs_group_lives(struct sid_child *child);
 
 /* spawn.c: makes a child that carries out `plan` and then executes a program. */
 

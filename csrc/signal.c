@@ -48,3 +48,14 @@ int sid_signal_group(struct sid_child *child, int signal, int group)
     sidh_release(child);
     return result;
 }
+
+int sid_childs_group_lives(struct sid_child *child)
+{
+    int result;
+
+    if (sidh_hold(child) < 0)
+        return 0;
+    result = sid_group_lives(child->pidfd);
+    sidh_release(child);
+    return result;
+}

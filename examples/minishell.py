@@ -1,8 +1,7 @@
 """A shell with job control: pipelines, `&`, jobs, fg, bg, cd, exit, `<` `>` `>>`, quotes, Ctrl-C and Ctrl-Z.
 
-Run it as `python minishell.py`, or give it a script on its stdin: then there is no job control, as with other shells.
-A terminal that a program leaves in disorder is put right when the shell gets it back (so `stty` has no lasting effect);
-jobs that are left at the end are hung up.
+Run `python minishell.py`, or give it a script on stdin: no job control then, and who reads /dev/tty waits for ever.
+It puts the terminal right after each program (so `stty` has no lasting effect) and hangs up jobs left at the end.
 """
 
 from __future__ import annotations
@@ -30,8 +29,7 @@ FILES = {"<": os.O_RDONLY, ">": os.O_WRONLY | os.O_CREAT | os.O_TRUNC, ">>": os.
 class Line(Job):
     """A job, and what the user knows of it."""
 
-    text = ""
-    told = RUNNING
+    text, told = "", RUNNING
 
 
 jobs: dict[int, Line] = {}  # that are not done, by their numbers; the last one is the current one
@@ -77,8 +75,9 @@ def commands(tokens: list[str], files: ExitStack) -> Iterator[Command]:
 
 def wait(number: int) -> None:
     """Have a job in the foreground until it is done or stopped; without job control, until it is done."""
-    global status
-    job = jobs[number] = jobs.pop(number)
+    global jobs, status
+    jobs = {other: jobs[other] for other in sorted(jobs, key=number.__eq__)}  # the last; a Ctrl-C meanwhile loses none
+    job = jobs[number]
     if TTY and job.foreground() is STOPPED:
         status = 128 + signal.SIGTSTP
         print()
@@ -134,8 +133,9 @@ def read_and_run() -> None:
 
 
 if TTY:
-    while setsid.tcgetpgrp(0) != os.getpgrp():  # who has started it in the background may give it the terminal
-        os.kill(0, signal.SIGTTIN)
+    tries = iter(range(100))  # who has started it in the background may give it the terminal; if orphaned, nobody will
+    while setsid.tcgetpgrp(0) != os.getpgrp():
+        os.kill(0, signal.SIGTTIN) if next(tries) < 99 else sys.exit("minishell: nobody gives it the terminal")
     for ignored in signal.SIGQUIT, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU:
         signal.signal(ignored, signal.SIG_IGN)
     if os.getpgrp() != os.getpid():

@@ -1,7 +1,7 @@
 """Record what a program shows on its terminal as an asciicast v2 file, while you use it.
 
 Run: python record.py [-o FILE] [--keys] [PROGRAM ...]
-Play it with `asciinema play FILE`.
+FILE is overwritten, once the program is started. Play it with `asciinema play FILE`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TextIO
 
-from setsid import ChildSetup
+from setsid import ChildSetup, SystemCallError
 from setsid.tty import Pty
 
 
@@ -100,7 +100,7 @@ def copy(pty: Pty, recording: Recording, wakeup: int, *, record_keys: bool) -> N
                 recording.add_bytes("i", typed)
 
 
-def record(argv: list[str], file: TextIO, *, record_keys: bool) -> int:
+def record(argv: list[str], path: str, *, record_keys: bool) -> int:
     """Run a program; its returncode."""
     wakeup, writer = os.pipe()
     os.set_blocking(writer, False)
@@ -109,9 +109,15 @@ def record(argv: list[str], file: TextIO, *, record_keys: bool) -> int:
     # What comes from a file or a pipe is no typing: the program gets it as it is, and its end too.
     setup = ChildSetup() if os.isatty(0) else ChildSetup(stdin=0)
     pty = Pty(*window_size())
-    with pty.spawn(argv, setup) as process:
-        recording = Recording(file, *pty.size)
-        with pty, raw_mode(0):  # on an error the line hangs up first, which ends shells that ignore SIGTERM
+    try:
+        program = pty.spawn(argv, setup)
+    except SystemCallError as error:  # an older recording is kept; the exit status is that of shells
+        print(f"record: {error}", file=sys.stderr)
+        sys.exit(127 if error.errno == errno.ENOENT else 126)
+    with program as process:
+        # On an error the line hangs up first, which ends shells that ignore SIGTERM.
+        with pty, open(path, "w", encoding="utf-8", buffering=1) as file, raw_mode(0):
+            recording = Recording(file, *pty.size)
             try:
                 copy(pty, recording, wakeup, record_keys=record_keys)
             except OSError as error:
@@ -123,17 +129,18 @@ def record(argv: list[str], file: TextIO, *, record_keys: bool) -> int:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Record a program on a terminal as an asciicast v2 file.")
-    parser.add_argument("-o", metavar="FILE", dest="file", default="session.cast", help="default: %(default)s")
+    parser.add_argument(
+        "-o", metavar="FILE", dest="file", default="session.cast", help="overwritten; default: %(default)s"
+    )
     parser.add_argument("--keys", action="store_true", help="record the keys too; passwords are among them")
     parser.add_argument("program", nargs=argparse.REMAINDER, help="with its arguments; default: $SHELL")
     options = parser.parse_args()
     for number in signal.SIGINT, signal.SIGTERM, signal.SIGHUP:  # sent to us; a Ctrl-C that is typed is just a key
         signal.signal(number, lambda number, _: sys.exit(128 + number))
     try:
-        with open(options.file, "w", encoding="utf-8", buffering=1) as file:
-            argv = options.program or [os.environ.get("SHELL") or "/bin/sh"]
-            status = record(argv, file, record_keys=options.keys)
-    except OSError as error:
+        argv = options.program or [os.environ.get("SHELL") or "/bin/sh"]
+        status = record(argv, options.file, record_keys=options.keys)
+    except (OSError, termios.error) as error:  # the latter is none of the former
         sys.exit(f"record: {error}")
     print(f"record: {options.file} is written", file=sys.stderr)
     return status if status >= 0 else 128 - status

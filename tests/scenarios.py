@@ -40,6 +40,58 @@ def until_asleep(tid):
     raise AssertionError("the thread never slept")
 """
 
+# For a helper: raises in the functions and modules `those` at the n-th point of those at which CPython runs signal
+# handlers: at the start of a function, after a call, at a loop's jump back. An older CPython does so before what stores
+# the result.
+AT_ANY_POINT = """
+import dis
+
+class Interrupt(Exception):
+    pass
+
+def at(number, function, *those, then=None):
+    # Whether the function was interrupted. `then` is called while the exception is handled.
+    left = number
+    traced = {getattr(one, "__file__", None) or one.__code__ for one in those}
+    points = {}
+
+    def checks(code):
+        if code not in points:
+            found = set()
+            was_call = False
+            for instruction in dis.get_instructions(code):
+                if was_call or instruction.opname in ("JUMP_BACKWARD", "JUMP_ABSOLUTE"):
+                    found.add(instruction.offset)
+                was_call = instruction.opname.startswith("CALL")
+            points[code] = found
+        return points[code]
+
+    def trace(frame, event, argument):
+        nonlocal left
+        code = frame.f_code
+        if not {code, code.co_filename} & traced:
+            return None
+        frame.f_trace_opcodes, frame.f_trace_lines = True, False
+        begins = event == "call" and code.co_name != "<genexpr>"  # of one that is dropped, nobody sees it
+        if begins or event == "opcode" and frame.f_lasti in checks(code):
+            left -= 1
+            if left == 0:
+                sys.settrace(None)
+                raise Interrupt
+        return trace
+
+    sys.settrace(trace)
+    try:
+        function()
+    except Interrupt:
+        if then:
+            then()
+        return True
+    finally:
+        sys.settrace(None)
+    return False
+"""
+
 # For a helper: whether the kernel tells how a process ended that somebody has reaped (PIDFD_GET_INFO, Linux 6.15).
 TELLS = """
 import fcntl, struct

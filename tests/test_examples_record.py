@@ -127,15 +127,31 @@ def test_its_exit_status_is_the_programs(script: str, status: int, file: Path) -
         assert user.wait() == status
 
 
-@pytest.mark.parametrize("where", ["program", "file"])
-def test_what_can_not_be_done_is_told_in_a_line(where: str, file: Path) -> None:
-    missing = "/nonexistent/thing"
-    arguments = [file, missing] if where == "program" else [missing, "true"]
-    with User([*RECORD, "-o", *arguments]) as user:
+@pytest.mark.parametrize(
+    ("argv", "status", "reason"),
+    [
+        (["/nonexistent/thing"], 127, b"[Errno 2] No such file or directory"),
+        (["/etc/passwd"], 126, b"[Errno 13] Permission denied"),
+    ],
+)
+def test_a_program_that_can_not_be_started_is_told_in_a_line_and_an_older_recording_kept(
+    argv: list[str], status: int, reason: bytes, file: Path
+) -> None:
+    file.write_text("older")
+    with record(file, *argv) as user:
+        modes = termios.tcgetattr(user.pty.manager)
+        assert user.wait() == status
+        assert user.shown.startswith(b"record: " + reason)
+        assert user.shown.count(b"\n") == 1
+        assert termios.tcgetattr(user.pty.manager) == modes
+    assert file.read_text() == "older"
+
+
+def test_a_file_that_can_not_be_written_is_told_in_a_line_and_the_program_ended(file: Path) -> None:
+    with record(file / "nowhere", "sh", "-c", "trap '' TERM; while :; do sleep 60; done") as user:
         modes = termios.tcgetattr(user.pty.manager)
         assert user.wait() == 1
-        assert user.shown.startswith(b"record: [Errno 2] No such file or directory")
-        assert user.shown.count(b"\n") == 1
+        assert user.shown == f"record: [Errno 2] No such file or directory: '{file}/nowhere'\r\n".encode()
         assert termios.tcgetattr(user.pty.manager) == modes
 
 

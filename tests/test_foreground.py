@@ -374,6 +374,27 @@ with in_group() as pid, nothing_left():
 """)
 
 
+def test_one_that_is_dropped_gives_back_and_leaves_no_file() -> None:
+    run("""
+with in_group() as pid, nothing_left():
+    foreground_group(tty, pid).__enter__()
+    assert as_it_was()
+    calls = []
+    sys.setprofile(lambda frame, event, argument: calls.append(frame.f_code.co_name) if event == "call" else None)
+    lent = foreground_group(tty, pid).__enter__()
+    calls.clear()
+    del lent  # by no Python code, where an exception would get lost
+    sys.setprofile(None)
+    assert calls == [] and as_it_was()
+with in_group() as pid:
+    before = open_fds()
+    lent = foreground_group(tty, pid).__enter__()
+    os.close(pty.manager)  # it can't be given back
+    del lent
+    assert open_fds().keys() == before.keys() - {pty.manager}
+""")
+
+
 def test_signals_that_race_with_a_thousand_rounds() -> None:
     # The caller is stopped and continued all the time, and so is the group that it lends the terminal to.
     run("""

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from scenarios import ASLEEP, RAISES
+from scenarios import ASLEEP, AT_ANY_POINT, RAISES
 from support import fresh
-from test_jobs import AT_ANY_POINT
 from test_jobs import PRELUDE as JOBS
 
 # The helper leads a session on a terminal of its own: `manager` is what a user sees and types on.
@@ -245,14 +244,84 @@ def test_interrupted_at_any_point_it_gives_the_terminal_back() -> None:
         + """
 number = 1
 while True:
-    with Job([["sh", "-c", "kill -STOP $$"]], tty=terminal) as job:
-        interrupted = at(number, job.foreground)
+    with Job([["sh", "-c", "stty -echo; while true; do kill -STOP $$; done"]], tty=terminal, stdin=terminal) as job:
+        assert job.foreground() is STOPPED
+        interrupted = at(number, job.foreground, setsid.jobs, setsid.tty, signal, then=is_back)
         is_back()
+        assert signal_set("SigBlk") == set()
         job.end(0)
     if not interrupted:
         break
     number += 1
 assert number > 20, number
+"""
+    )
+
+
+def test_modes_that_were_given_back_once_are_not_given_back_again() -> None:
+    on_terminal(
+        ASLEEP
+        + """
+asks = ["sh", "-c", "stty -echo; kill -STOP $$; stty echo; echo there >&2; read line <&9; stty -a"]
+reader, writer = os.pipe()
+
+class Interrupt(Exception):
+    pass
+
+def interrupt(number, frame):
+    raise Interrupt
+
+signal.signal(signal.SIGUSR1, interrupt)
+
+def send(tid):
+    there.line()
+    until_asleep(tid)
+    signal.pthread_kill(threading.main_thread().ident, signal.SIGUSR1)
+
+def go_on():
+    until_waiting()
+    os.write(writer, b"\\n")
+
+there = Pipe()
+with Job([asks], tty=terminal, stdin=terminal, stdout=terminal, stderr=there.writer,
+         setup=ChildSetup(pass_fds={9: reader})) as job:
+    assert job.foreground() is STOPPED
+    thread = threading.Thread(target=send, args=[threading.get_native_id()])
+    thread.start()
+    with raises(Interrupt):
+        job.foreground()
+    thread.join()
+    is_back()
+    thread = threading.Thread(target=go_on)
+    thread.start()
+    assert job.foreground() is DONE
+    thread.join()
+    assert " echo " in screen.until("-extproc")
+"""
+    )
+
+
+def test_two_threads_have_it_in_the_foreground_and_the_terminal_is_back_once_both_have_returned() -> None:
+    on_terminal(
+        ASLEEP
+        + """
+leaves_raw = ["sh", "-c", "stty raw -echo; echo there; exec sleep 60"]
+for _ in range(10):
+    with nothing_left(), Job([leaves_raw], tty=terminal, stdin=terminal, stdout=terminal) as job:
+        states, threads = [], []
+        for turn in range(2):
+            thread = threading.Thread(target=lambda: states.append(job.foreground()))
+            thread.start()
+            if turn == 0:
+                screen.until("there")
+            until_asleep(thread.native_id)
+            threads.append(thread)
+        job.stop()
+        for thread in threads:
+            thread.join()
+        assert states == [STOPPED, STOPPED]
+        is_back()
+        job.end(0)
 """
     )
 
@@ -376,19 +445,31 @@ typist.join()
 # -- what can't be
 
 
-def test_without_a_terminal_or_with_a_strangers_it_says_so_and_the_job_is_as_it_was() -> None:
+def test_without_a_terminal_or_with_a_strangers_it_says_so_before_anything_is_started() -> None:
     on_terminal("""
 others, other = os.openpty()
 null = open("/dev/null")
-with null, Job([SLEEP]) as none, Job([SLEEP], tty=other) as foreign, Job([SLEEP], tty=null) as file:
+started = []
+hooks.append(started.append)
+for tty, reason in [
+    (other, f"{os.ttyname(other)} is not the caller's controlling terminal"),
+    (others, ""),
+    (null, f"file descriptor {null.fileno()} is not a terminal"),
+]:
+    with nothing_left(), raises(OSError, reason, errno=errno.ENOTTY):
+        Job([SLEEP], tty=tty)
+child = setsid.spawn(SLEEP, ctty=other)
+for tty in other, others:  # another session's
+    with raises(OSError, errno=errno.ENOTTY):
+        Job([SLEEP], tty=tty)
+child.end(0)
+assert started == [SLEEP]
+with Job([SLEEP]) as none:
     with raises(ValueError, "the job has no tty"):
         none.foreground()
-    for job in foreign, file:
-        with raises(OSError, errno=errno.ENOTTY):
-            job.foreground()
-    for job in none, foreign, file:
-        assert job.state is RUNNING
-        job.send_signal(9)
+    assert none.state is RUNNING
+    none.send_signal(9)
+null.close()
 closed = os.fdopen(os.dup(terminal))
 with Job([SLEEP], tty=closed) as job:
     closed.close()

@@ -243,6 +243,27 @@ def send(pid: int, name: str) -> None:
         pass
 
 
+def test_in_an_orphaned_group_in_the_background_it_says_so() -> None:
+    orphan = """
+import os, sys
+reader, writer = os.pipe()
+if os.fork() == 0:
+    os.setpgid(0, 0)
+    os.close(writer)
+    os.read(reader, 1)  # until the parent has ended
+    os.execv(sys.argv[1], sys.argv[1:])
+os.setpgid(0, 0)
+"""
+    leader = "import signal, subprocess, sys; subprocess.run(sys.argv[1:]); signal.pause()"
+    with Pty() as pty, pty.spawn([sys.executable, "-c", leader, sys.executable, "-c", orphan, *COMMAND]) as process:
+        text = b""
+        while b"\n" not in text:
+            assert select.select([pty.manager], [], [], DEADLINE)[0]
+            text += os.read(pty.manager, 65536)
+        process.end(0)
+        assert text == b"minishell: nobody gives it the terminal\r\n"
+
+
 # -- without a terminal
 
 

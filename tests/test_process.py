@@ -385,7 +385,8 @@ with nothing_left():
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         del process
-    assert [(w.category, str(w.message)) for w in caught] == [(ResourceWarning, f"process {pid} was never waited for")]
+    told = f"process {pid} was never waited for: 'cat'"
+    assert [(w.category, str(w.message)) for w in caught] == [(ResourceWarning, told)]
     os.close(reader)
     setsid.spawn(["true"]).__exit__(None, None, None)
     assert children() == [pid]
@@ -428,7 +429,7 @@ with warnings.catch_warnings(record=True) as caught:
 def test_a_process_still_held_when_python_exits_gives_a_warning_too() -> None:
     result = fresh("process = setsid.spawn(['true'])\nprocess.wait(reap=False)\nprint(process.pid)", check=False)
     pid = result.stdout.strip()
-    assert result.stderr.splitlines()[-1] == f"ResourceWarning: process {pid} was never waited for"
+    assert result.stderr.splitlines()[-1] == f"ResourceWarning: process {pid} was never waited for: 'true'"
 
 
 @hidden

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import fcntl
 import os
 import pickle
@@ -14,8 +15,8 @@ from collections.abc import Callable
 import pytest
 
 import setsid
-from scenarios import RAISES
-from setsid.tty import Pty, WindowSize
+from scenarios import AT_ANY_POINT, RAISES
+from setsid.tty import Pty, WindowSize, foreground_group
 from support import fresh, nothing_left, open_fds
 from test_calls import HELPERS, needs_admin
 
@@ -277,6 +278,9 @@ with Pty() as pty:
     os.close(writer)
     process = pty.spawn(["cat"], pass_fds={0: reader})
     assert output(pty.manager) == "passed" and process.wait() == 0
+    os.dup2(os.open("/dev/null", os.O_RDONLY), 0)
+    process = pty.spawn(["cat"], pass_fds=[open(0, closefd=False)])
+    assert output(pty.manager) == "" and process.wait() == 0
     process = pty.spawn(["sh", "-c", "echo $0"], executable="sh")
     assert output(pty.manager) == "sh\\r\\n" and process.wait() == 0
     with raises(ValueError, "ctty needs process_group=NEW_SESSION"):
@@ -300,8 +304,10 @@ with nothing_left(), Pty() as pty:
     pty.close_terminal()
     with raises(ValueError, f"ctty: the terminal side of {pty.name} is closed"):
         setsid.spawn(["true"], ChildSetup.on_terminal(pty))
-    with raises(TypeError, "ctty must be a file descriptor"):
+    with raises(TypeError, "tty must be a file descriptor or have fileno(), not str; open the file first"):
         ChildSetup.on_terminal("/dev/tty")
+    with raises(TypeError, "tty must be a file descriptor or have fileno(), not NoneType"):
+        ChildSetup.on_terminal(None)
 """)
 
 
@@ -457,6 +463,89 @@ with raises(OSError, f"somebody else has closed file descriptor {file}, the mana
 assert is_open(file)
 os.close(file)
 """)
+
+
+def test_one_that_is_closed_while_another_gets_its_numbers_leaves_them_alone() -> None:
+    # As by another thread, or a garbage collector.
+    run("""
+def close(frame, event, argument):
+    if event == "c_return" and argument.__name__ == "sid_open_pty":
+        sys.setprofile(None)
+        pty.close()
+
+for _ in range(1000):
+    pty = Pty()
+    name, numbers = pty.name, (pty.manager, pty.terminal)
+    for fd in numbers:
+        os.close(fd)
+    sys.setprofile(close)
+    other = Pty()
+    assert sys.getprofile() is None
+    assert (other.manager, other.terminal) == numbers and is_open(*numbers)
+    if other.name == name:
+        break  # else another process has got the terminal's number
+    other.close()
+""")
+
+
+def test_a_process_that_is_forked_while_others_are_opened_and_closed_can_do_so_too() -> None:
+    run("""
+import warnings
+warnings.simplefilter("ignore")  # Python 3.12 and later: a fork with threads
+over = threading.Event()
+Pty().close()  # all that it imports is there
+
+def work():
+    while not over.is_set():
+        Pty().close()
+
+threads = [threading.Thread(target=work) for _ in range(2)]
+for thread in threads:
+    thread.start()
+for _ in range(100):
+    in_child(lambda: Pty().close())
+over.set()
+for thread in threads:
+    thread.join()
+""")
+
+
+def test_no_copy_shares_it() -> None:
+    with Pty() as pty:
+        for one, name in (pty, "Pty"), (foreground_group(pty, 1), "foreground_group"):
+            for make in copy.copy, copy.deepcopy, pickle.dumps:
+                with pytest.raises(TypeError, match=f"a {name} can't be pickled or copied"):
+                    make(one)
+
+
+@pytest.mark.parametrize("use", ["pty.spawn(['sleep', '60'])", "pty.detach()", "pty.close()"])
+def test_interrupted_at_any_point_it_loses_nothing(use: str) -> None:
+    run(
+        AT_ANY_POINT
+        + """
+with nothing_left():
+    number = 1
+    for is_open in True, False:
+        while True:
+            pty = Pty()
+            if not is_open:
+                pty.close_terminal()
+            results = []
+            interrupted = at(number, lambda: results.append(eval(sys.argv[1])), setsid.tty)
+            pty.close()
+            if not interrupted:
+                break
+            assert results == [] == children(), number
+            number += 1
+        for result in results:
+            if isinstance(result, setsid.Process):
+                result.end(0)
+            elif result is not None:
+                os.close(result)
+        del pty, result, results
+""",
+        use,
+    )
 
 
 def test_detach_hands_the_manager_over() -> None:

@@ -7,6 +7,7 @@ import re
 import select
 import signal
 import sys
+import termios
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import pytest
 
 import setsid
 from screen import Screen
-from support import nothing_left
+from support import TESTS, nothing_left
 
 Need = Callable[..., str]
 PROMPT = r"^\$\Z"
@@ -264,3 +265,32 @@ def test_python(bash: Callable[..., Screen], tmp_path: Path) -> None:
         screen.expect(r"\$\Z")
         screen.type("exit\n")
         screen.expect_end()
+
+
+# -- the program of docs/terminals.md
+
+
+def test_the_program_of_the_docs_shows_a_shell_as_it_is(tmp_path: Path) -> None:
+    page = (TESTS.parent / "docs" / "terminals.md").read_text()
+    (program,) = (block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "def show" in block)
+    command = [sys.executable, "-X", "dev", "-W", "error", "-c", program]
+    with nothing_left(), Screen(command, cwd=str(tmp_path), PS1="$ ", ENV="") as screen:
+        screen.expect(PROMPT)
+        modes = termios.tcgetattr(screen.pty.manager)
+        assert not modes[3] & termios.ISIG
+        screen.type("stty size; tty\n")
+        screen.expect(r"^24 80$")
+        screen.expect(r"^/dev/pts/\d+$")
+        assert screen.pty.name not in screen.text  # it has a terminal of its own
+        screen.resize(30, 90)
+        screen.type("trap 'stty size' WINCH; kill -WINCH $$\n")
+        screen.expect(r"^30 90$")
+        clear(screen)
+        screen.type("cat\n")
+        screen.type("heard\n")
+        screen.expect(r"^heard\nheard$")
+        screen.type(CTRL_C)
+        screen.expect(r"\^C\n\$\Z")
+        screen.type("exit 3\n")
+        assert screen.expect_end() == 3
+        assert termios.tcgetattr(screen.pty.manager)[3] & termios.ISIG

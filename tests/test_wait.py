@@ -73,7 +73,7 @@ with setsid.spawn(["sleep", "60"]) as process:
     for wait in process.wait, process.wait_change:
         with raises(ValueError, "timeout is not a number"):
             wait(float("nan"))
-        with raises(TypeError):
+        with raises(TypeError, "timeout must be a number of seconds, not str"):
             wait("1")
     process.kill()
 """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from ._errors import error
+from ._fields import and_if_path
 from ._native import lib
 
 TYPE_CHECKING = False
@@ -24,7 +25,8 @@ def as_fd(file: int | HasFileno, name: str = "fd") -> int:
     if not isinstance(file, int):
         fileno = getattr(file, "fileno", None)
         if fileno is None:
-            raise TypeError(f"{name} must be a file descriptor or have fileno(), not {type(file).__name__}")
+            what = type(file).__name__ + and_if_path(file)
+            raise TypeError(f"{name} must be a file descriptor or have fileno(), not {what}")
         try:
             file = fileno()
         except ValueError as reason:  # a closed file, or one without a descriptor

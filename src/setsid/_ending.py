@@ -140,8 +140,7 @@ def ending(process: Process, grace: float, signal: int) -> Steps[EndReport]:
     if not members.are_ours():  # somebody has reaped it, so what bears its number may be another's
         lib.sid_reap(child)
         return EndReport((), ())
-    # An exception may come before the `finally` is done: then the end of `holder` does it, and runs no Python code.
-    holder = ffi.gc(ffi.new("int *"), partial(lib.sid_stay_no_longer, child))
+    holder = _holder(child)
     try:
         lib.sid_stay_for(child, holder)  # another thread that waits now must not reap it and so free the number
         survived = yield from members.end(signal, grace)
@@ -152,6 +151,13 @@ def ending(process: Process, grace: float, signal: int) -> Steps[EndReport]:
     if members.failure:
         raise members.failure
     return members.report(survived)
+
+
+def _holder(child: _Child) -> Any:
+    """For sid_stay_for and sid_stay_no_longer. An exception may come before the latter: then the end of the holder does
+    it, and runs no Python code.
+    """
+    return ffi.gc(ffi.new("int *"), partial(lib.sid_stay_no_longer, child))
 
 
 def ending_session(sid: int, since: int, spared: int, grace: float, signal: int) -> Steps[EndReport]:
@@ -190,21 +196,25 @@ def ending_job(
     pgid: int, processes: Sequence[Process], is_taken: Callable[[], bool], grace: float, signal: int
 ) -> Steps[EndReport]:
     """The steps of Job.end: of group `pgid`, as long as it `is_taken` by the job, and of those of its `processes` that
-    have left it, each as Process.end does. These get the signal at once, and the time that the group has left.
+    have left it, each as Process.end does. These get the signal at once, and the time that the group has left. If the
+    caller is in the group, all count as such.
     """
+    children = [process._child for process in processes]
+    if any(child.owner != os.getpid() for child in children):  # made by the process of which this one is a forked copy
+        return EndReport((), ())
     deadline = time.monotonic() + grace
-    kept: list[_Child] = []
-    left: list[Process] = []
+    scope = None if lib.sid_getpgid(0) == pgid else lib.SID_SCOPE_GROUP
+    holders = [(child, _holder(child)) for child in children]
     try:
-        for process in processes:
-            kept.append(process._child)
-            lib.sid_stay(process._child, 1)
-        for process in processes:
-            if lib.sid_getpgid(process.pid) != pgid and lib.sid_reap(process._child) == 0:
-                left.append(process)
-                lib.sid_signal_child(process._child, signal)
-                lib.sid_signal_child(process._child, _SIGCONT)
-        members = _JobsMembers(pgid, kept, is_taken)
+        for held in holders:
+            lib.sid_stay_for(*held)
+        left = [
+            process for process in processes if not _is_in(scope, pgid, process) and lib.sid_reap(process._child) == 0
+        ]
+        for process in left:
+            lib.sid_signal_child(process._child, signal)
+            lib.sid_signal_child(process._child, _SIGCONT)
+        members = _JobsMembers(scope, pgid, children, is_taken)
         reports = [members.report((yield from members.end(signal, grace)))]
         if members.failure:
             members.signal_all(SIGKILL)
@@ -214,12 +224,16 @@ def ending_job(
             if process in left and lib.sid_reap(process._child):
                 reports.append(EndReport((process.pid,), ()))
     finally:
-        for child in kept:
-            lib.sid_stay(child, -1)
-            lib.sid_reap(child)
+        for held in holders:
+            lib.sid_stay_no_longer(*held)
+            lib.sid_reap(held[0])
     if members.failure:
         raise members.failure
     return _united(reports)
+
+
+def _is_in(scope: int | None, pgid: int, process: Process) -> bool:
+    return scope is not None and lib.sid_getpgid(process.pid) == pgid
 
 
 def _united(reports: Sequence[EndReport]) -> EndReport:
@@ -231,8 +245,8 @@ def _united(reports: Sequence[EndReport]) -> EndReport:
 
 
 def end_job_at_once(pgid: int, processes: Sequence[Process], is_taken: Callable[[], bool]) -> None:
-    """End a job by SIGKILL, and reap its processes."""
-    _at_once(lambda grace, signal: ending_job(pgid, processes, is_taken, grace, signal))
+    """End a job by SIGKILL, and reap its processes; also when that is interrupted."""
+    drive(lambda grace, signal: ending_job(pgid, processes, is_taken, grace, signal), 0.0, SIGKILL)
 
 
 def wait_for_all(fds: set[int], seconds: float) -> None:
@@ -627,8 +641,8 @@ class _DetachedAlone(Members):
 class _JobsMembers(Members):
     """Those of the process group of a job, whose number the job's unreaped children keep taken."""
 
-    def __init__(self, pgid: int, children: Sequence[_Child], is_taken: Callable[[], bool]) -> None:
-        super().__init__(lib.SID_SCOPE_GROUP, pgid)
+    def __init__(self, scope: int | None, pgid: int, children: Sequence[_Child], is_taken: Callable[[], bool]) -> None:
+        super().__init__(scope, pgid)
         self._children = children
         self._is_taken = is_taken
 

@@ -53,10 +53,17 @@ DEVNULL: Final = -3
 """`stdin`, `stdout`, `stderr`: /dev/null. The value of subprocess.DEVNULL."""
 
 
+def and_if_path(file: object) -> str:
+    """What to do with a path where a file is asked for."""
+    return "; open the file first" if isinstance(file, (str, bytes)) or hasattr(file, "__fspath__") else ""
+
+
 def _fd(name: str, file: Any) -> Any:
     """A descriptor as it is; a file is kept and asked for its number when a child is made."""
     if isinstance(file, bool) or not (isinstance(file, int) or hasattr(file, "fileno")):
-        raise TypeError(f"{name} must be a file descriptor or have fileno(), not {type(file).__name__}")
+        raise TypeError(
+            f"{name} must be a file descriptor or have fileno(), not {type(file).__name__}{and_if_path(file)}"
+        )
     if isinstance(file, int):
         _range(name, file, 0, INT_MAX)
     return file

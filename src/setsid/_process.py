@@ -271,11 +271,12 @@ class Process:
         """End the session that the child leads, else the process group that it leads, else the child alone.
 
         Sends `signal` and SIGCONT, waits up to `grace` seconds for all to end, then sends SIGKILL until none is left,
-        and reaps the child last of all. What holds the caller is never signalled. Returns which processes have `ended`,
-        which have `survived`, and which living descendants have `escaped`, as by making a session of their own.
-        Interrupted by an exception of a signal handler, it sends SIGKILL at once, and raises it when that is done.
-        Once the child has been reaped its number may be another's, so `end` does nothing: to end what a child leaves
-        behind, `wait(reap=False)` first. Raises ValueError for an unknown signal.
+        and reaps the child last of all. An interactive shell ignores SIGTERM: SIGHUP is what it heeds. What holds the
+        caller is never signalled. Returns which processes have `ended`, which have `survived`, and which living
+        descendants have `escaped`, as by making a session of their own. Interrupted by an exception of a signal
+        handler, it sends SIGKILL at once, and raises it when that is done. Once the child has been reaped its number
+        may be another's, so `end` does nothing: to end what a child leaves behind, `wait(reap=False)` first. Raises
+        ValueError for an unknown signal.
         """
         from ._ending import end_process
 
@@ -366,7 +367,9 @@ class Process:
                 import warnings
             except ImportError:  # the interpreter is at its end
                 return
-            warnings.warn(f"process {child.pid} was never waited for", ResourceWarning, source=self, stacklevel=2)
+            program = f": {self.args[0]!r}" if self.args else ""  # none of one that was forked
+            told = f"process {child.pid} was never waited for{program}"
+            warnings.warn(told, ResourceWarning, source=self, stacklevel=2)
 
     def __reduce__(self) -> tuple[object, ...]:
         raise TypeError("a Process can't be pickled: it is a child of this process")
@@ -447,6 +450,8 @@ def _until(timeout: float, wait: Callable[[int], int]) -> int:
 
 def _nanoseconds(timeout: float) -> int:
     """Seconds as the nanoseconds that fit a C int64. A time that is over already looks once."""
+    if not hasattr(timeout, "__float__"):
+        raise TypeError(f"timeout must be a number of seconds, not {type(timeout).__name__}")
     if timeout != timeout:
         raise ValueError("timeout is not a number")
     return int(min(timeout, 9e9) * 1e9) if timeout > 0 else 0

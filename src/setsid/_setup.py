@@ -145,7 +145,9 @@ class ChildSetup:
     def on_terminal(cls, tty: FileLike, /, **fields: Unpack[SetupFields]) -> Self:
         """A plan for a program on a terminal of its own: a new session with `tty` (a terminal's file descriptor or
         file) as its controlling terminal and its three standard streams. `fields` say the rest, or otherwise.
+        TypeError and ValueError for a `tty` that is none.
         """
+        CHECKS["ctty"]("tty", tty)
         return cls(**{"process_group": NEW_SESSION, "ctty": tty, "stdin": tty, "stdout": tty, "stderr": tty, **fields})  # type: ignore[arg-type]
 
     def replace(self, **changes: Unpack[SetupFields]) -> Self:

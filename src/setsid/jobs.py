@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import signal as signals
-import termios
 import time
 import weakref
 
@@ -14,7 +13,7 @@ from ._enums import CHANGES, ProcessState
 from ._errors import SystemCallError, error
 from ._fields import DEVNULL
 from ._native import ffi, lib
-from ._process import FOREVER, Process, _until
+from ._process import FOREVER, Process, _nanoseconds, _until
 from ._setup import FIELDS, ChildSetup
 from ._spawn import check, start
 from .tty import foreground_group
@@ -54,7 +53,8 @@ class Command:
 
     Attributes:
         argv: the program and its arguments.
-        setup: a ChildSetup, or None: what is said there holds before what the job says; its streams before the pipes.
+        setup: a ChildSetup (`setup=ChildSetup(cwd=...)`), or None: what is said there holds before what the job says;
+            its streams before the pipes.
         env: its environment, or None for the job's.
         executable: the program, if it is not argv[0].
     """
@@ -84,9 +84,11 @@ class Job:
     """A pipeline of programs, which run in a new process group of the caller's session.
 
     Each one's output is the next one's input, by pipes of which this process keeps no end, nor has any other child one.
-    They begin in the background: the terminal is not theirs before `foreground()` gives it, to all of them. Signals
-    that a shell ignores for itself (SIGINT, SIGQUIT, SIGTSTP, SIGTTIN, SIGTTOU, SIGCHLD) have their default action in
-    the programs, unless the plan says otherwise.
+    They begin in the background: the terminal is not theirs before `foreground()` gives it, to all of them. One that
+    reads its terminal all the same is stopped (SIGTTIN), and then `wait()`, which leaving the `with` block calls, waits
+    for ever: call `foreground()` for what uses the terminal, `wait(timeout)` or `end()` for what may be stopped, and
+    say `stdin=DEVNULL` for the rest. Signals that a shell ignores for itself (SIGINT, SIGQUIT, SIGTSTP, SIGTTIN,
+    SIGTTOU, SIGCHLD) have their default action in the programs, unless the plan says otherwise.
 
     Threads may share one. As a context manager: leaving normally waits for all, leaving by an exception ends them; both
     reap them. The programs of one that is dropped unwaited give a ResourceWarning each.
@@ -96,7 +98,7 @@ class Job:
         processes: a Process for each command. None of them is reaped before all have been started.
     """
 
-    __slots__ = ("__weakref__", "_leader", "_modes", "_tty", "commands", "processes")
+    __slots__ = ("__weakref__", "_leader", "_loan", "_modes", "_tty", "commands", "processes")
 
     def __init__(
         self,
@@ -112,11 +114,12 @@ class Job:
         """Start the programs.
 
             commands: each a list of the program and its arguments, or a Command.
-            tty: the caller's controlling terminal (file descriptor, file or Pty), for `foreground`.
+            tty: the caller's controlling terminal (file descriptor, file or Pty), for `foreground`. SystemCallError if
+                it is none, before anything is started. None for a job that has no use for one.
             stdin, stdout: of the first and of the last one; stderr: of all (STDOUT: into the pipe too). The caller's if
                 None.
             env: their environment; os.environ if None.
-            setup: a ChildSetup for all; no session, group, terminal or standard stream.
+            setup: a ChildSetup for all (`setup=ChildSetup(cwd=...)`); no session, group, terminal or standard stream.
 
         Raises TypeError and ValueError for what can't be carried out, before anything is started; what `setsid.spawn`
         raises when a program can't be, with the number of the command in the hint. Those that have been started, and
@@ -127,14 +130,19 @@ class Job:
         self.processes: list[Process] = []
         self._leader: Process | None = None
         self._modes: Any = None  # the terminal's, when the job was stopped in the foreground
+        self._loan: Any = None  # of the last one who had it in the foreground
         if tty is not None:
-            as_fd(tty, "tty")
+            _check_tty(as_fd(tty, "tty"))
         self._tty = tty
         plans = _plans(self.commands, setup, env, {"stdin": stdin, "stdout": stdout, "stderr": stderr})
         try:
             self._start(plans, env)
         except BaseException:
-            self._abandon()
+            try:
+                self._abandon()
+            except BaseException:  # of a signal handler
+                self._abandon()
+                raise
             raise
 
     # -- starting
@@ -163,7 +171,7 @@ class Job:
             self._spawn(self.commands[index], plan.setup.replace(**changes), env)
         except SystemCallError as failure:
             if pipes:
-                failure.hint = _where(index, self.commands) + (f": {failure.hint}" if failure.hint else "")
+                _add_hint(failure, _where(index, self.commands))
             raise
 
     def _spawn(self, command: Command, setup: ChildSetup, env: Environment | None) -> None:
@@ -196,7 +204,7 @@ class Job:
             return False
         if any(lib.sid_getpgid(process.pid) == pgid and lib.sid_is_ours(process._child) for process in self.processes):
             return True
-        return bool(lib.sid_group_lives(self._leader._child.pidfd))
+        return bool(lib.sid_childs_group_lives(self._leader._child))
 
     def _abandon(self) -> None:
         """Leave nothing of a job that could not be started."""
@@ -219,7 +227,11 @@ class Job:
 
     @property
     def state(self) -> ProcessState:
-        """RUNNING as long as one program runs; STOPPED when those that have not ended are stopped; DONE."""
+        """RUNNING as long as one program runs; STOPPED when those that have not ended are stopped; DONE.
+
+        ValueError after close(), as of all that follows, unless the programs have been reaped.
+        """
+        self._check_unless_reaped()
         states = {state for state, _ in map(_state_of, self.processes)}
         return next(state for state in (RUNNING, STOPPED, DONE) if state in states)
 
@@ -229,11 +241,13 @@ class Job:
 
         Raises ChildProcessError when somebody else has reaped one, and its status is not to be had.
         """
+        self._check_unless_reaped()
         return [process.poll() for process in self.processes]
 
     @property
     def returncode(self) -> int | None:
-        """That of the last program that has failed, as with a shell's pipefail, else 0; None until all have ended.
+        """That of the last program that has failed, as with a shell's pipefail, else 0; None until all have ended. One
+        whose reader has ended before it fails by SIGPIPE: -13.
 
         Raises as `returncodes` does.
         """
@@ -248,8 +262,9 @@ class Job:
         """Give the job the terminal, have it go on if it was stopped, and wait until it is STOPPED or DONE.
 
         The terminal then goes back to who had it, with the modes that it had, also when a signal handler raises. A job
-        that was stopped in the foreground gets back the modes that it had then. One that has met the terminal too early
-        and so was stopped by SIGTTIN or SIGTTOU goes on.
+        that was stopped in the foreground gets back the modes that it had then. One whose programs have met the
+        terminal too early, and so were stopped by SIGTTIN or SIGTTOU, goes on once all that have not ended are. Ctrl-C
+        and Ctrl-Z are the job's alone meanwhile: no KeyboardInterrupt comes here.
 
         ValueError for a job without `tty`; SystemCallError as of `setsid.tty.foreground_group`.
         """
@@ -257,20 +272,37 @@ class Job:
             raise ValueError("the job has no tty: say Job(..., tty=...)")
         if self.state is DONE:
             return DONE
+        if not self._is_taken():
+            return self._wait_while_running()  # for those that have left the group: there is nobody else any more
+        tty = as_fd(self._tty, "tty")
+        others, loan = self._loan, foreground_group(tty, self.pgid)
+        self._loan = loan._loan
         state: ProcessState | None = None
         try:
-            with foreground_group(self._tty, self.pgid):
+            with loan:
                 state = RUNNING
-                state = self._run_in_foreground(as_fd(self._tty, "tty"))
+                self._share(loan._loan, others)
+                state = self._run_in_foreground(tty)
         except SystemCallError as failure:
             if state or failure.errno not in (errno.EPERM, errno.ESRCH) or self._is_taken():
                 raise
-            state = self._wait_while_running()  # for those that have left the group: there is nobody else any more
+            state = self._wait_while_running()
+        finally:
+            lib.sid_drop_loan(loan._loan)  # a handler's exception may have come before its own end
         return state
 
+    def _share(self, loan: Any, others: Any) -> None:
+        """Another thread may have lent it already: both give back what that one has found."""
+        if loan.previous != self.pgid:
+            return
+        loan.previous = os.getpgrp()
+        if others is not None and others.fd >= 0:
+            loan.previous, loan.modes = others.previous, others.modes
+
     def _run_in_foreground(self, tty: int) -> ProcessState:
-        if self._modes is not None:
-            _set_modes(tty, self._modes)
+        modes, self._modes = self._modes, None
+        if modes is not None:
+            lib.sid_set_modes(tty, modes)
         self.resume()
         state = self._wait_while_running()
         # A program may look whether it has the terminal just before it gets it, and stop itself after the SIGCONT.
@@ -279,7 +311,10 @@ class Job:
                 break
             self.resume()
             state = self._wait_while_running()
-        self._modes = _modes_of(tty) if state is STOPPED else None
+        if state is STOPPED:
+            modes = ffi.new("struct sid_modes *")
+            if lib.sid_get_modes(tty, modes) == 0 and lib.sid_tcgetpgrp(tty) == self.pgid:
+                self._modes = modes  # the job's, if no other thread has taken the terminal back
         return state
 
     def _wait_while_running(self) -> ProcessState:
@@ -316,6 +351,7 @@ class Job:
         Raises ValueError when that is the caller's own group by now; SystemCallError: EPERM, EINVAL. kill(2)
         """
         signal = as_int(signal, "signal")
+        self._check_unless_reaped()
         # An unreaped member keeps the group's number taken.
         if any(process._signal_if_in(self.pgid, signal) for process in self.processes):
             return
@@ -329,7 +365,8 @@ class Job:
         `timeout` is in seconds. Raises TimeoutError when it is over; ChildProcessError, once all have ended, when
         somebody else has reaped one and its status is not to be had.
         """
-        deadline = None if timeout is None else time.monotonic() + timeout
+        self._check_unless_reaped()
+        deadline = None if timeout is None else time.monotonic() + _nanoseconds(timeout) / 1e9
         failure: Exception | None = None
         for process in self.processes:
             result = _ended(process, deadline)
@@ -349,8 +386,7 @@ class Job:
         from ._ending import drive, ending_job
 
         signal = as_int(signal, "signal")
-        for process in self.processes:
-            process._check_open()
+        self._check_open()
         processes, is_taken = self.processes, self._is_taken
         return drive(lambda *how: ending_job(self.pgid, processes, is_taken, *how), grace, signal)
 
@@ -361,9 +397,16 @@ class Job:
         for process in self.processes:
             process.close()
 
+    def _check_open(self) -> None:
+        if any(process._child.closed for process in self.processes):
+            raise ValueError("the job is closed")
+
+    def _check_unless_reaped(self) -> None:
+        if any(process._child.closed and not process._child.reaped for process in self.processes):
+            raise ValueError("the job is closed")
+
     def __enter__(self) -> Self:
-        for process in self.processes:
-            process._check_open()
+        self._check_open()
         return self
 
     def __exit__(
@@ -424,24 +467,13 @@ def _ended(process: Process, deadline: float | None) -> int:
 # -- its terminal
 
 
-def _modes_of(tty: int) -> list[Any] | None:
-    try:
-        return termios.tcgetattr(tty)
-    except termios.error:  # hung up: giving it back will tell
-        return None
-
-
-def _set_modes(tty: int, modes: list[Any]) -> None:
-    """From the background that sends SIGTTOU to the caller's whole group, unless the caller blocks it."""
-    is_blocked = signals.SIGTTOU in signals.pthread_sigmask(signals.SIG_BLOCK, ())
-    try:
-        signals.pthread_sigmask(signals.SIG_BLOCK, {signals.SIGTTOU})
-        termios.tcsetattr(tty, termios.TCSANOW, modes)
-    except termios.error:
-        pass
-    finally:
-        if not is_blocked:
-            signals.pthread_sigmask(signals.SIG_UNBLOCK, {signals.SIGTTOU})
+def _check_tty(tty: int) -> None:
+    """Raise now what `foreground` would."""
+    result = lib.sid_tcgetpgrp(tty)
+    if result < 0:
+        raise error(result, "tcgetpgrp", tty)
+    if lib.sid_tcgetsid(tty) != lib.sid_getsid(0):  # the manager side of any terminal tells its group
+        raise error(-errno.ENOTTY, "tcgetpgrp", tty)
 
 
 # -- its pipes
@@ -455,27 +487,25 @@ class _Pipe:
     __slots__ = ("__weakref__", "_ends")
 
     def __init__(self) -> None:
-        self._ends = ffi.new("int[]", [-1, -1])
+        # Their count comes first. Closed when it is dropped: an exception may have come in between.
+        self._ends = ffi.gc(ffi.new("int[3]", [2, -1, -1]), lib.sid_close_counted)
         _pipes.add(self)
 
     def open(self) -> None:
-        result = lib.sid_pipe(self._ends)
+        result = lib.sid_pipe(self._ends + 1)
         if result < 0:
             raise error(result, "pipe2")
 
     @property
     def reader(self) -> int:
-        return self._ends[0]  # type: ignore[no-any-return]
+        return self._ends[1]  # type: ignore[no-any-return]
 
     @property
     def writer(self) -> int:
-        return self._ends[1]  # type: ignore[no-any-return]
+        return self._ends[2]  # type: ignore[no-any-return]
 
     def close(self) -> None:
-        lib.sid_close_all(self._ends, 2)
-
-    def __del__(self) -> None:  # an exception may have come in between
-        self.close()
+        lib.sid_close_counted(self._ends)
 
 
 def _close_copies() -> None:
@@ -505,9 +535,9 @@ def _commands(commands: Iterable[AnyCommand]) -> tuple[Command, ...]:
     if isinstance(commands, (str, bytes, Command)) or not hasattr(commands, "__iter__"):
         raise TypeError(f"commands must be an iterable of commands, not {type(commands).__name__}")
     found: list[Command] = []
-    for index, command in enumerate(commands):
+    for index, command in enumerate(commands := [*commands]):
         if not isinstance(command, Command):
-            with _Naming(f"commands[{index}]"):
+            with _Naming(f"command {index + 1} of {len(commands)}"):
                 command = Command(command)
         found.append(command)
     if not found:
@@ -533,7 +563,7 @@ def _plans(
             "stdout": streams["stdout"] if is_last else None,
             "stderr": streams["stderr"],
         }
-        with _Naming(f"commands[{index}]"):
+        with _Naming(_where(index, commands)):
             plan = _Plan(_combined(mine, setup, command.setup), reads_pipe=not is_first, writes_pipe=not is_last)
             with_pipes: SetupFields = {"process_group": 0}
             if plan.reads_pipe:
@@ -568,7 +598,7 @@ def _check_setup(setup: ChildSetup | None) -> None:
 
 
 class _Naming:
-    """Has the TypeErrors and ValueErrors of a block tell what they are about."""
+    """Has the errors of a block tell what they are about."""
 
     __slots__ = ("_name",)
 
@@ -581,8 +611,15 @@ class _Naming:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if kind in (TypeError, ValueError):
-            raise kind(f"{self._name}: {value}") from value
+        if isinstance(value, SystemCallError):
+            _add_hint(value, self._name)
+        for base in (TypeError, ValueError):  # a UnicodeEncodeError can't be made of a text
+            if isinstance(value, base):
+                raise base(f"{self._name}: {value}") from value
+
+
+def _add_hint(failure: SystemCallError, where: str) -> None:
+    failure.hint = f"{where}: {failure.hint}" if failure.hint else where
 
 
 def _where(index: int, commands: Sequence[Command]) -> str:

@@ -9,18 +9,18 @@ from ._calls import as_fd, as_int
 from ._errors import CALLS, SystemCallError, error, prepare
 from ._fields import NEW_SESSION
 from ._native import ffi, lib
+from ._process import Process
 from ._setup import ChildSetup, with_changes
-from ._spawn import spawn
+from ._spawn import start
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import TracebackType
-    from typing import Any, ClassVar, NamedTuple
+    from typing import Any, NamedTuple
 
     from typing_extensions import Self, Unpack
 
-    from ._process import Process
     from ._types import Environment, FileLike, SetupFields, StrOrBytesPath
 
     class WindowSize(NamedTuple):
@@ -63,26 +63,21 @@ class Pty:
 
     _pty: Any  # struct sid_pty
 
-    # On the class, so that they are there as long as there is a Pty, at the interpreter's end too.
-    _close_manager = staticmethod(lib.sid_close_manager)
-    _close_terminal = staticmethod(lib.sid_close_terminal)
-    _owners: ClassVar[dict[int, Any]] = {}  # whose each file descriptor is
-
     def __init__(self, rows: int = 24, columns: int = 80) -> None:
-        """`rows` and `columns`: 0 to 65535 each; ValueError for others.
+        """`rows` and `columns`: 0 to 65535 each; ValueError for others. As large as the caller's terminal: `size =
+        os.get_terminal_size()`, which has the columns first, and `Pty(size.lines, size.columns)`.
 
         Raises SystemCallError: EMFILE, ENFILE; ENOSPC when there are no more pseudo-terminals; ENOENT, ENODEV without
         /dev/ptmx and its file system. ptmx(4), pty(7)
         """
         rows, columns = _checked(rows, columns)
         prepare()
-        self._pty = ffi.new("struct sid_pty *", (-1, -1))
+        # Closed when it is dropped, by no Python code: no exception of a signal handler can come in between.
+        self._pty = ffi.gc(ffi.new("struct sid_pty *", (-1, -1)), lib.sid_close_pty)
         call = ffi.new("int *")
         result = lib.sid_open_pty(self._pty, rows, columns, call)
         if result < 0:
             raise _not_opened(result, call[0])
-        self._own(self._pty.manager)
-        self._own(self._pty.terminal)
 
     # -- what it is
 
@@ -155,23 +150,28 @@ class Pty:
         plan = with_changes(setup, changes)
         pty = self._pty
         was_open = pty.terminal >= 0
-        if not was_open:
-            self._open_terminal()
+        # Held before it is made: an exception that comes right after loses nobody.
+        process = Process(ffi.new("struct sid_child *"), argv)
         try:
-            process = spawn(argv, _on(pty.terminal, plan), executable=executable, env=env)
+            if not was_open:
+                self._open_terminal()
+            start(process, _on(pty.terminal, plan), executable, env)
+            self.close_terminal()
         except BaseException:
+            if process._child.kept:
+                from ._ending import end_at_once
+
+                end_at_once(process)
             if not was_open:
                 self.close_terminal()
             raise
-        self.close_terminal()
         return process
 
     # -- closing
 
     def close_terminal(self) -> None:
         """Close this process's copy of the terminal side. Does nothing the second time."""
-        self._disown(self._pty.terminal)
-        self._close_terminal(self._pty)
+        lib.sid_close_terminal(self._pty)
 
     def detach(self) -> int:
         """Hand the manager side over: its file descriptor, which is the caller's to close from here on.
@@ -180,9 +180,12 @@ class Pty:
         file's by now.
         """
         manager = self.manager
-        self._disown(manager)
         self.close_terminal()
-        result = lib.sid_take_manager(self._pty)
+        try:
+            result = lib.sid_take_manager(self._pty)
+        except BaseException:  # of a signal handler, and nobody has got the number
+            self._pty.manager = manager
+            raise
         if result < 0:
             hint = f"somebody else has closed file descriptor {manager}, the manager side of {self.name}"
             raise SystemCallError(-result, "fcntl", hint=hint)
@@ -194,9 +197,7 @@ class Pty:
         When nobody else has the manager side open, the terminal is hung up: the leader and the foreground process group
         of its session get SIGHUP.
         """
-        self.close_terminal()
-        self._disown(self._pty.manager)
-        self._close_manager(self._pty)
+        lib.sid_close_pty(self._pty)
 
     def __enter__(self) -> Self:
         return self
@@ -206,16 +207,13 @@ class Pty:
     ) -> None:
         self.close()
 
-    def __del__(self) -> None:
-        if hasattr(self, "_pty"):
-            self.close()
+    def __reduce__(self) -> tuple[object, ...]:
+        raise TypeError("a Pty can't be pickled or copied: its files are this process's")
 
     def __repr__(self) -> str:
         ends = (("manager", self._pty.manager), ("terminal", self._pty.terminal))
         shown = [f"{name}={fd}" for name, fd in ends if fd >= 0]
         return f"<Pty {' '.join([self.name, *(shown or ['closed'])])}>"
-
-    # -- the numbers of its files
 
     def _open_terminal(self) -> None:
         if self._pty.manager < 0:
@@ -224,22 +222,6 @@ class Pty:
         result = lib.sid_reopen_terminal(self._pty, call)
         if result < 0:
             raise _not_opened(result, call[0])
-        self._own(self._pty.terminal)
-
-    def _own(self, fd: int) -> None:
-        """Whoever had the number has lost it: somebody else has closed it."""
-        before = self._owners.get(fd)
-        self._owners[fd] = self._pty
-        if before is not None and before is not self._pty:
-            if before.manager == fd:
-                before.manager = -1
-            if before.terminal == fd:
-                before.terminal = -1
-
-    def _disown(self, fd: int) -> None:
-        """Before it is closed: another Pty may have the number at once."""
-        if self._owners.get(fd) is self._pty:
-            self._owners.pop(fd, None)
 
 
 def _checked(rows: int, columns: int) -> tuple[int, int]:
@@ -257,7 +239,7 @@ def _not_opened(result: int, call: int) -> SystemCallError:
 
 def _on(terminal: int, plan: ChildSetup) -> ChildSetup:
     """The plan of a program on a terminal. What is said holds, be it for the terminal's own fields."""
-    passed = plan.pass_fds or ()
+    passed = {as_fd(number, "pass_fds") for number in plan.pass_fds or ()}
     fields: SetupFields = {}
     if plan.process_group is None:
         fields["process_group"] = NEW_SESSION
@@ -284,18 +266,19 @@ class foreground_group:  # noqa: N801 - it is used as a function
     Raises SystemCallError when it begins: ENOTTY when `tty` is not the caller's controlling terminal, EIO when that is
     hung up, EPERM and ESRCH when there is no such group in the session, EMFILE; when it ends, if the terminal can't be
     given back, unless there is another exception. RuntimeError for one that has begun already.
-    tcsetpgrp(3), tcsetattr(3)
+
+    An exception that a signal handler raises just as the block ends may keep it from giving back: it does so as soon as
+    that exception is dropped, and with it the traceback that holds the block's frame. To be sure earlier, block the
+    signal or have its handler raise nothing. tcsetpgrp(3), tcsetattr(3)
     """
 
     __slots__ = ("_loan", "_pgid", "_tty")
 
-    # On the class, so that it is there as long as there is one, at the interpreter's end too.
-    _take_back = staticmethod(lib.sid_take_back)
-
     def __init__(self, tty: FileLike, pgid: int) -> None:
         self._tty = as_fd(tty, "tty")
         self._pgid = as_int(pgid, "pgid")
-        self._loan = ffi.new("struct sid_loan *", (-1, -1))
+        # Taken back at the latest when it is dropped, by no Python code: no exception can come in between.
+        self._loan = ffi.gc(ffi.new("struct sid_loan *", (-1, -1)), lib.sid_drop_loan)
 
     def __enter__(self) -> Self:
         if self._loan.fd >= 0:
@@ -304,7 +287,7 @@ class foreground_group:  # noqa: N801 - it is used as a function
         try:
             result = lib.sid_lend(self._loan, self._tty, self._pgid)
         except BaseException:  # of a signal handler: no block begins, so none will end
-            self._take_back(self._loan)
+            self._drop()
             raise
         if result < 0:
             raise self._error(result, self._tty, self._pgid)
@@ -313,18 +296,19 @@ class foreground_group:  # noqa: N801 - it is used as a function
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        result = self._take_back(self._loan)
+        result = lib.sid_take_back(self._loan)
         if result >= 0:
             return
         reason = self._error(result, self._loan.failed, self._loan.previous)
-        self._take_back(self._loan)  # closes what has failed
+        self._drop()
         if value is None:
             raise reason
 
-    def __del__(self) -> None:
-        """Of one whose block a signal handler's exception has kept from ending, or that could not give it back."""
-        if hasattr(self, "_loan"):
-            self._take_back(self._loan)
+    def _drop(self) -> None:
+        lib.sid_drop_loan(self._loan)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        raise TypeError("a foreground_group can't be pickled or copied: what it lends is given back once")
 
     def _error(self, result: int, tty: int, pgid: int) -> SystemCallError:
         call = CALLS[self._loan.call]
