@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from collections.abc import Callable, Generator, Iterator
 
 import pytest
 
 import support
+
+# A shell that starts the tests by `&` has these ignored, and so would be all programs here: none could hear a Ctrl-C.
+for _number in signal.SIGINT, signal.SIGQUIT:
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, signal.default_int_handler if _number == signal.SIGINT else signal.SIG_DFL)
 
 
 @pytest.fixture(params=list(support.WAYS))
