@@ -77,13 +77,15 @@ void sidh_add_dead(struct sidh_dead *dead, int pid)
     dead->sum += (uint64_t)pid;
 }
 
+/* Never after one pass: who has forked and ended meanwhile may be neither at its old number nor, where the numbers have
+   begun anew, at one that was still to come. */
 int sidh_nobody_lives(struct sidh_dead *dead, struct sidh_dead *before)
 {
     const int most = 64; /* where others end all the time */
     int passes = dead->passes + 1;
     int same = dead->count == before->count && dead->sum == before->sum;
 
-    if (passes >= most || dead->count == 0 || (passes > 1 && same))
+    if (passes >= most || (passes > 1 && same))
         return 1;
     *before = *dead;
     *dead = (struct sidh_dead){.passes = passes};
