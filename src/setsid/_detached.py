@@ -68,10 +68,12 @@ def spawn_detached(
     process = DetachedProcess(ffi.new("struct sid_child *"), argv)
     try:
         start(process, setup, executable, env, DETACHED, lib.sid_spawn_detached)
+        process._since = lib.sid_now()  # a call: a signal handler may raise there, and nobody holds the process yet
     except BaseException:
+        if process._child.kept:
+            process._abandon()
         process.close()
         raise
-    process._since = lib.sid_now()
     return process
 
 
@@ -87,8 +89,8 @@ class DetachedProcess:
 
     Signals and waits go by the pidfd that the kernel gave when it was made, so they never meet a process that got its
     number later. Where the kernel has no pidfds (Linux before 5.3) it is known by its number and the time of its start,
-    which is enough to wait; `fileno` and `send_signal` raise NotImplementedError there. Threads may share one, and a
-    forked copy of this process may use its own.
+    which is enough to wait; `fileno` and `send_signal` raise NotImplementedError there. Threads may share one. A forked
+    copy of this process may use its own, but must not close it while another thread of the copy waits.
 
     As a context manager it closes the handle and nothing else. Dropping it leaves the process alone too.
 
