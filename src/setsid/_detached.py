@@ -66,12 +66,10 @@ def spawn_detached(
     if plan is None or plan.verb is not DETACHED:
         _check(setup)
     process = DetachedProcess(ffi.new("struct sid_child *"), argv)
+    process._since = lib.sid_now()
     try:
         start(process, setup, executable, env, DETACHED, lib.sid_spawn_detached)
-        process._since = lib.sid_now()  # a call: a signal handler may raise there, and nobody holds the process yet
     except BaseException:
-        if process._child.kept:
-            process._abandon()
         process.close()
         raise
     return process

@@ -119,7 +119,7 @@ class PidFile:
 
         A file that may not be removed (as after a change of user or root) is left empty.
         """
-        with _forking.lock:
+        with _lock:
             fd, self._fd = self._fd, -1
             _held.discard(self)
             if fd >= 0 and self._is_ours(fd):
@@ -181,7 +181,7 @@ class PidFile:
 
         No other thread forks meanwhile: its child would have a copy that nobody closes.
         """
-        with _forking.lock:
+        with _lock:
             try:
                 fd = os.open(self.path, os.O_RDWR | os.O_CREAT | _HOW, 0o644)
             except OSError as reason:
@@ -267,19 +267,14 @@ _held: set[PidFile] = set()
 handed_on: list[PidFile] = []
 
 
-class _Forking:
-    """The lock of what no other thread's fork may come between."""
-
-    def __init__(self) -> None:
-        self.lock = threading.RLock()
-
-
-_forking = _Forking()
+# Held where no other thread's fork may come between.
+_lock = threading.RLock()
 
 
 def _forget() -> None:
-    """In a forked child: the lock is the parent's alone, and must end with it."""
-    _forking.lock = threading.RLock()
+    """In a forked child: the file's lock is the parent's alone, and must end with it."""
+    global _lock
+    _lock = threading.RLock()
     for file in list(_held):
         if file not in handed_on:
             if file._is_ours(file._fd):
@@ -289,7 +284,7 @@ def _forget() -> None:
 
 
 os.register_at_fork(
-    before=lambda: _forking.lock.acquire(),
-    after_in_parent=lambda: _forking.lock.release(),
+    before=lambda: _lock.acquire(),  # a forked process has another one
+    after_in_parent=lambda: _lock.release(),
     after_in_child=_forget,
 )

@@ -132,7 +132,6 @@ def tell_user(message: str, *, is_error: bool = True) -> None:
 
 def _plan_of(setup: ChildSetup, own: list[int], listened: list[int]) -> ChildSetup:
     """What is said, a daemon's defaults for the rest, and all files that it needs."""
-    passed = _passed(setup)
     changes = {name: value for name, value in _DEFAULTS.items() if getattr(setup, name) is None}
     if setup.signal_mask is INHERIT:  # the middle's is another
         changes["signal_mask"] = signals.pthread_sigmask(signals.SIG_BLOCK, ())
@@ -140,7 +139,7 @@ def _plan_of(setup: ChildSetup, own: list[int], listened: list[int]) -> ChildSet
         ignored = (setup.ignore_signals or frozenset()) | {signals.SIGPIPE, signals.SIGXFSZ}  # as Python starts
         changes["ignore_signals"] = ignored
         changes["default_signals"] = _usual_signals() - ignored
-    changes["pass_fds"] = {**{fd: fd for fd in own}, **{fd: fd for fd in listened}, **passed}
+    changes["pass_fds"] = _kept(setup, own, listened)
     changes["process_group"] = INHERIT
     return setup.replace(**changes)
 
@@ -150,6 +149,11 @@ def _passed(setup: ChildSetup) -> dict[int, Any]:
     if hasattr(files, "keys"):
         return dict(files)
     return {as_fd(file, "pass_fds"): file for file in files}
+
+
+def _kept(setup: ChildSetup, own: list[int], listened: list[int]) -> dict[int, Any]:
+    """All files that the daemon needs, by their numbers there."""
+    return {fd: fd for fd in (*own, *listened)} | _passed(setup)
 
 
 def _usual_signals() -> frozenset[int]:
@@ -237,12 +241,11 @@ def _read(fd: int) -> tuple[int, str] | None:
 class Line:
     """The daemon's line to those who wait for it. An exception that ends the program is reported too."""
 
-    __slots__ = ("_fd", "_opened", "_pid", "_previous")
+    __slots__ = ("_fd", "_opened", "_previous")
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
         self._opened = os.fstat(fd)
-        self._pid = os.getpid()
         self._previous = sys.excepthook
         sys.excepthook = self._report
         _lines.append(self)
@@ -327,8 +330,7 @@ def stay(setup: ChildSetup, pidfile: PidFile | None, notifier: Notifier) -> None
     listened = _listened()
     own = _lifted(pidfile, notifier, {*_passed(setup), *listened})
     if setup.close_fds:
-        kept: dict[int, Any] = {fd: fd for fd in (*own, *listened)}
-        setup = setup.replace(pass_fds=kept | _passed(setup))
+        setup = setup.replace(pass_fds=_kept(setup, own, listened))
     setup.apply()
     for fd in own:
         os.set_inheritable(fd, False)
@@ -430,8 +432,12 @@ def _in_middle(start: _Start) -> Line:
 
 def _in_daemon(start: _Start) -> Line:
     wires = start.wires
-    if start.plan.close_fds:  # their numbers may be others' by now
+    if start.plan.close_fds:  # their numbers may be others' by now, and those of what the interpreter writes to
         wires.from_daemon = wires.to_starter = wires.of_starter = -1
+        signals.set_wakeup_fd(-1)
+        faulthandler = sys.modules.get("faulthandler")
+        if faulthandler is not None and faulthandler.is_enabled():
+            faulthandler.enable(2)
     else:
         wires.close("from_daemon", "to_starter", "of_starter")
     for fd in start.own:
@@ -439,11 +445,6 @@ def _in_daemon(start: _Start) -> Line:
     handed_on.clear()
     if start.resets_sigint:  # as Python sets it when it starts
         signals.signal(signals.SIGINT, signals.default_int_handler)
-    if start.plan.close_fds:  # their numbers will be others'
-        signals.set_wakeup_fd(-1)
-        faulthandler = sys.modules.get("faulthandler")
-        if faulthandler is not None and faulthandler.is_enabled():
-            faulthandler.enable(2)
     if start.listened:
         os.environ["LISTEN_PID"] = str(os.getpid())
     if start.pidfile is not None:
