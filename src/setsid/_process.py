@@ -60,7 +60,39 @@ def _let_go(child: _Child) -> bool:
     return must_be_reaped
 
 
-class Process:
+class WaitedFor:
+    """What a `with` block waits for, or ends when an exception leaves it."""
+
+    __slots__ = ()
+
+    if TYPE_CHECKING:
+
+        def wait(self) -> object: ...
+        def end(self) -> object: ...
+        def close(self) -> None: ...
+        def _check_open(self) -> None: ...
+
+    def __enter__(self) -> Self:
+        self._check_open()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            if kind is None:
+                try:
+                    self.wait()
+                except BaseException:  # that is leaving by an exception too
+                    self.end()
+                    raise
+            else:
+                self.end()
+        finally:
+            self.close()
+
+
+class Process(WaitedFor):
     """A child process. Made by `spawn` and `fork`.
 
     Threads may share one: any number may wait, and all learn the status. Signals go through a pidfd, which is opened
@@ -319,25 +351,6 @@ class Process:
         raises ValueError from here on.
         """
         _let_go(self._child)
-
-    def __enter__(self) -> Self:
-        self._check_open()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        try:
-            if kind is None:
-                try:
-                    self.wait()
-                except BaseException:  # that is leaving by an exception too
-                    self.end()
-                    raise
-            else:
-                self.end()
-        finally:
-            self.close()
 
     async def __aenter__(self) -> Self:
         self._check_open()

@@ -13,7 +13,7 @@ from ._enums import CHANGES, ProcessState
 from ._errors import SystemCallError, error
 from ._fields import DEVNULL
 from ._native import ffi, lib
-from ._process import FOREVER, Process, _nanoseconds, _until
+from ._process import FOREVER, Process, WaitedFor, _nanoseconds, _until
 from ._setup import FIELDS, ChildSetup
 from ._spawn import check, start
 from .tty import foreground_group
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from types import TracebackType
     from typing import Any, TypeAlias
-
-    from typing_extensions import Self
 
     from ._ending import EndReport
     from ._types import Environment, FileLike, SetupFields, StrOrBytesPath
@@ -80,7 +78,7 @@ class Command:
         return f"Command({self.argv!r})"
 
 
-class Job:
+class Job(WaitedFor):
     """A pipeline of programs, which run in a new process group of the caller's session.
 
     Each one's output is the next one's input, by pipes of which this process keeps no end, nor has any other child one.
@@ -404,25 +402,6 @@ class Job:
     def _check_unless_reaped(self) -> None:
         if any(process._child.closed and not process._child.reaped for process in self.processes):
             raise ValueError("the job is closed")
-
-    def __enter__(self) -> Self:
-        self._check_open()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        try:
-            if kind is None:
-                try:
-                    self.wait()
-                except BaseException:  # that is leaving by an exception too
-                    self.end()
-                    raise
-            else:
-                self.end()
-        finally:
-            self.close()
 
     def __reduce__(self) -> tuple[object, ...]:
         raise TypeError("a Job can't be pickled: its programs are children of this process")
