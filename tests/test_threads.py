@@ -150,6 +150,8 @@ from collections import Counter
 program, interrupted, way = sys.argv[1], sys.argv[2] == "True", sys.argv[3]
 holders = []
 def fork_between():
+    # A fork during which a signal comes begins anew, for ever if they come faster than strace lets it end.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGALRM})
     while not children():
         pass
     holders.append(Holder())
