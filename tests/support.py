@@ -124,10 +124,10 @@ def session_of(pid: int) -> dict[str, int]:
     return dict(zip(("ppid", "pgid", "sid", "tty", "tpgid"), map(int, fields[1:6]), strict=True))
 
 
-def waits_for_child(pid: int) -> bool:
-    """Whether the main thread of `pid` sleeps in waitid(2); True where that can't be told."""
+def waits_for_child(pid: int, thread: int | None = None) -> bool:
+    """Whether a thread of `pid`, the main one if None, sleeps in waitid(2); True where that can't be told."""
     number = {"x86_64": "247", "aarch64": "95"}.get(os.uname().machine)
-    with open(f"/proc/{pid}/task/{pid}/syscall") as file:
+    with open(f"/proc/{pid}/task/{thread or pid}/syscall") as file:
         call, *arguments = file.read().split()
     return number is None or (call == number and not int(arguments[3], 16) & os.WNOHANG)
 

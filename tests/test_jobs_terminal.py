@@ -315,11 +315,13 @@ for _ in range(10):
             if turn == 0:
                 screen.until("there")
             until_asleep(thread.native_id)
+            while not waits_for_child(os.getpid(), thread.native_id):  # it has sent its SIGCONT
+                time.sleep(0.001)
             threads.append(thread)
         job.stop()
         for thread in threads:
             thread.join()
-        assert states == [STOPPED, STOPPED]
+        assert states == [STOPPED, STOPPED], states
         is_back()
         job.end(0)
 """
