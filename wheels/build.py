@@ -57,7 +57,7 @@ def compiler(target: Target) -> dict[str, str]:
     link = " -Wl,-undefined,dynamic_lookup" if target.is_macos else ""
     return {
         "CC": zig,
-        "LDSHARED": f"{zig} -shared -s{link}",
+        "LDSHARED": f"{zig} -shared -s -Wl,--gc-sections{link}",
         "CFLAGS": f"-include {ROOT}/wheels/python_32_bit.h" if target.is_32_bit else "",
         "LDFLAGS": "",
         "_PYTHON_HOST_PLATFORM": target.host_platform,
