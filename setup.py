@@ -57,7 +57,7 @@ class BuildExt(build_ext):
 class Sdist(sdist):
     """An archive in which nothing tells who made it, nor when if SOURCE_DATE_EPOCH is set."""
 
-    def make_archive(self, base_name, format, root_dir=None, base_dir=None, owner=None, group=None):  # type: ignore
+    def make_archive(self, base_name, format, root_dir=None, base_dir=None, owner=None, group=None):  # type: ignore # noqa: A002
         """Write the .tar.gz; setuptools' own has each file's time, and its owner, and the time of writing."""
         if format != "gztar":
             return super().make_archive(base_name, format, root_dir, base_dir, owner, group)

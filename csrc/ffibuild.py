@@ -47,7 +47,6 @@ PORTABLE_FILES = [
 ]
 
 
-
 def target_system() -> str:
     """The system that is built for, as sys.platform names it there: not always this one."""
     name = sysconfig.get_platform().partition("-")[0]  # _PYTHON_HOST_PLATFORM, where a cross build sets it

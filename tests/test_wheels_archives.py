@@ -1,4 +1,4 @@
-"""The sdist and the wheel that `python -m build` makes: the same bytes from anywhere, and all that is needed in them."""
+"""The sdist and the wheel that `python -m build` makes: the same bytes from anywhere, with all in them."""
 
 from __future__ import annotations
 
@@ -89,7 +89,10 @@ def test_without_a_compiler_it_says_so(archives: Archives, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("left_out", "message"),
     [
-        ("*include/python*", "setsid: Python's headers are missing: install them (Debian: python3-dev), or use a wheel"),
+        (
+            "*include/python*",
+            "setsid: Python's headers are missing: install them (Debian: python3-dev), or use a wheel",
+        ),
         ("-E", "setsid: the C library's headers are missing: install them (Debian: libc6-dev), or use a wheel"),
     ],
 )
@@ -97,7 +100,7 @@ def test_without_headers_it_says_so(archives: Archives, tmp_path: Path, left_out
     compiler = tmp_path / "cc"  # hides Python's headers, or fails whatever it is asked
     action = "exit 1" if left_out == "-E" else "continue"
     compiler.write_text(
-        f"#!/bin/sh\nfor word; do shift; case $word in {left_out}) {action};; esac; set -- \"$@\" \"$word\"; done\n"
+        f'#!/bin/sh\nfor word; do shift; case $word in {left_out}) {action};; esac; set -- "$@" "$word"; done\n'
         'exec cc "$@"\n'
     )
     compiler.chmod(0o755)

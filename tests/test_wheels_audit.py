@@ -18,7 +18,7 @@ import audit
 import library
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="makes ELF libraries by cc")
-INIT = "__attribute__((visibility(\"default\"))) void *PyInit__native(void) { return 0; }\n"
+INIT = '__attribute__((visibility("default"))) void *PyInit__native(void) { return 0; }\n'
 GOOD = ["-fvisibility=hidden", "-g0", "-Wl,-z,now", "-Wl,-z,relro", "-Wl,-z,noexecstack"]
 Make = Callable[..., bytes]
 

@@ -15,7 +15,9 @@ import versions
 
 ROOT = Path(__file__).resolve().parent.parent
 PYTHONS = ["cp310", "cp311", "cp312", "cp313", "cp314", "cp314t", "cp315", "cp315t"]
-LINUX = {f"{python}-{libc}linux_{arch}" for python in PYTHONS for libc in ("many", "musl") for arch in ("x86_64", "i686")}
+LINUX = {
+    f"{python}-{libc}linux_{arch}" for python in PYTHONS for libc in ("many", "musl") for arch in ("x86_64", "i686")
+}
 RELEASED = [
     ("linux", "x86_64 i686", LINUX | {"pp311-manylinux_x86_64"}),
     (
@@ -68,7 +70,9 @@ def test_ci_tests_each_python_that_is_named() -> None:
 
 
 def test_a_classifier_less_is_a_python_less() -> None:
-    text = 'classifiers = [\n    "Operating System :: POSIX :: Linux",\n    "Programming Language :: Python :: 3.12",\n]\n'
+    text = (
+        'classifiers = [\n    "Operating System :: POSIX :: Linux",\n    "Programming Language :: Python :: 3.12",\n]\n'
+    )
     assert versions.pythons(text) == ["3.12"]
     assert versions.runners(text) == ["ubuntu-24.04", "ubuntu-24.04-arm"]
 

@@ -77,7 +77,8 @@ def build(target: Target, sdist: Path) -> Path:
 
 def run_everywhere(wheel: Path, places: list[run.Place]) -> tuple[str, bool]:
     """What to say of a wheel's smoke test, in all places that it fits, and whether one has failed."""
-    good, bad = [], []
+    good: list[str] = []
+    bad: list[str] = []
     for place in places:
         if run.fits(place, wheel) and place.missing is None and (result := run.run(place, wheel)):
             is_good, said = result
@@ -103,7 +104,7 @@ def make(target: Target, sdist: Path, places: list[run.Place]) -> Row:
 def print_table(rows: list[Row]) -> None:
     """The rows, in columns."""
     heads = Row("wheel for", "built", "audited", "run")
-    widths = [max(len(row[column]) for row in [heads, *rows] if len(row[column]) < 60) for column in range(3)]
+    widths = [max(len(str(row[column])) for row in [heads, *rows] if len(str(row[column])) < 60) for column in range(3)]
     for row in [heads, *rows]:
         print("  ".join([f"{row[column]:{width}}" for column, width in enumerate(widths)] + [row.run]).rstrip())
 

@@ -1,4 +1,4 @@
-"""What the audit asks of a Mach-O library: what it exports, where it looks for others, and the oldest macOS it is for."""
+"""What the audit asks of a Mach-O library: what it exports, where it looks for others, and the oldest macOS for it."""
 
 from __future__ import annotations
 

@@ -40,15 +40,19 @@ class Place(Protocol):
     @property
     def name(self) -> str:
         """What it is called in the table."""
+
     @property
     def command(self) -> list[str]:
         """The argument vector's beginning that runs its Python."""
+
     @property
     def libc(self) -> str:
-        """glibc or musl."""
+        """The C library: glibc or musl."""
+
     @property
     def machine(self) -> str:
         """The processor, as uname(1) says it."""
+
     @property
     def missing(self) -> str | None:
         """Why it can't be used, or None."""
@@ -68,7 +72,9 @@ def _local_places() -> list[Place]:
     """The interpreters in PATH and pyenv's, one for each version."""
     root = os.environ.get("PYENV_ROOT", os.path.expanduser("~/.pyenv"))
     programs = glob.glob(f"{glob.escape(root)}/versions/3.*/bin/python3")
-    programs += [path for minor in range(10, 16) if (path := shutil.which(f"python3.{minor}")) and "/shims/" not in path]
+    programs += [
+        path for minor in range(10, 16) if (path := shutil.which(f"python3.{minor}")) and "/shims/" not in path
+    ]
     found: dict[str, Place] = {}
     for program in sorted(programs):
         answer = subprocess.run(
@@ -111,7 +117,7 @@ def _accepts(wheel: Path, implementation: str, is_free_threaded: bool, version: 
 
 
 def _install(wheel: Path, implementation: str, version: list[int], directory: str) -> str | None:
-    """Install a wheel, with the cffi that it needs, for a Python that need not be this one; what has failed, or None."""
+    """Install a wheel, with the cffi that it needs, for a Python that need not be this; what has failed, or None."""
     platforms = list(audit.tags(wheel)[2])
     machine = platforms[0].partition("linux_")[2].split("_", 2)[-1]
     if platforms[0].startswith("manylinux"):  # whatever C library is installed here, it is newer
@@ -141,7 +147,7 @@ def _packed(directory: str) -> bytes:
 
 
 def run(place: Place, wheel: Path) -> tuple[bool, str] | None:
-    """Run it in a place that it fits: whether it worked, and what it said. None where that Python takes no such wheel."""
+    """Run it in a place that it fits: whether it worked, and what it said. None if that Python takes no such wheel."""
     answer = subprocess.run([*place.command, "-c", _ASK], capture_output=True, text=True, check=False)
     if answer.returncode != 0:
         return False, _last_line(answer.stderr)

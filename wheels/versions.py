@@ -20,7 +20,11 @@ def _classifiers(text: str) -> list[str]:
 def pythons(text: str) -> list[str]:
     """The Pythons, as the action setup-python calls them: "3.10", "3.14t", "pypy3.11"."""
     classifiers = _classifiers(text)
-    minors = [int(name[33:]) for name in classifiers if re.fullmatch(r"Programming Language :: Python :: 3\.\d+", name)]
+    minors = [
+        int(name.rpartition(".")[2])
+        for name in classifiers
+        if re.fullmatch(r"Programming Language :: Python :: 3\.\d+", name)
+    ]
     found = [f"3.{minor}" for minor in minors]
     if any("Free Threading" in name for name in classifiers):
         found += [f"3.{minor}t" for minor in minors if minor >= FIRST_FREE_THREADED]
