@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
 import library
+
+_PLATFORM = re.compile(r'"(?P<libc>manylinux_2|musllinux_1)_(?P<minor>\d+)_(?P<machine>\w+)"')
 
 
 def tool(name: str, *arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -43,6 +46,16 @@ def library_faults(wheel: Path) -> list[str]:
         return [f"{names[0]} {fault}" for fault in library.faults(archive.read(names[0]))]
 
 
+def _is_promised(found: re.Match[str], platform: str) -> bool:
+    """Whether a wheel that runs on what auditwheel has found runs on the platform, too: its C library is no older."""
+    promised = _PLATFORM.search(f'"{platform}"')
+    return (
+        promised is not None
+        and (promised["libc"], promised["machine"]) == (found["libc"], found["machine"])
+        and int(promised["minor"]) >= int(found["minor"])
+    )
+
+
 def platform_faults(wheel: Path) -> list[str]:
     """Whether auditwheel finds that it runs on all that its name says. What macOS has is no matter of symbols."""
     platforms = tags(wheel)[2]
@@ -51,10 +64,10 @@ def platform_faults(wheel: Path) -> list[str]:
     if not all(platform.startswith(("manylinux", "musllinux")) for platform in platforms):
         return [f"is for {', '.join(platforms)}: not repaired?"]
     result = tool("auditwheel", "show", wheel)
-    words = " ".join(result.stdout.split())
-    if result.returncode == 0 and any(f'platform tag: "{platform}"' in words for platform in platforms):
+    found = _PLATFORM.search(result.stdout)
+    if result.returncode == 0 and found and any(_is_promised(found, name) for name in platforms):
         return []
-    return [f"auditwheel: {result.stdout.strip()}"]
+    return [f"auditwheel: {' '.join(result.stdout.split())}"]
 
 
 def abi3_faults(wheel: Path) -> list[str]:
