@@ -54,10 +54,10 @@ def python_m_build(source: Path, to: Path, *arguments: str, environment: dict[st
 def compiler(target: Target) -> dict[str, str]:
     """What makes setuptools build for a target by zig's C compiler."""
     zig = f"{sys.executable} -m ziglang cc -target {target.zig}"
-    link = " -Wl,-undefined,dynamic_lookup" if target.is_macos else ""
+    link = "-Wl,-undefined,dynamic_lookup -Wl,-dead_strip" if target.is_macos else "-Wl,--gc-sections"
     return {
         "CC": zig,
-        "LDSHARED": f"{zig} -shared -s -Wl,--gc-sections{link}",
+        "LDSHARED": f"{zig} -shared -s {link}",
         "CFLAGS": f"-include {ROOT}/wheels/python_32_bit.h" if target.is_32_bit else "",
         "LDFLAGS": "",
         "_PYTHON_HOST_PLATFORM": target.host_platform,

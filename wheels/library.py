@@ -13,6 +13,7 @@ from elftools.elf.sections import SymbolTableSection
 import macho
 
 INITS = {"PyInit__native", "_cffi_pypyinit__native"}  # the second is PyPy's
+MACHO_OWN = {"__dso_handle", "_mh_dylib_header"}  # the linker's, which name no place in our code
 LARGEST = 60_000  # bytes, compressed as in the wheel
 OLDEST_MACOS = (11, 0)
 _BIND_NOW, _NOW = 0x8, 0x1  # in DT_FLAGS and DT_FLAGS_1
@@ -40,7 +41,7 @@ def _of_names(exported: set[str]) -> Iterator[str]:
 
 def _of_macho(data: bytes) -> Iterator[str]:
     library = macho.read(data)
-    yield from _of_names({name.removeprefix("_") for name in library.exported})
+    yield from _of_names({name.removeprefix("_") for name in library.exported} - MACHO_OWN)
     if library.has_rpath:
         yield "has an LC_RPATH"
     if not (0, 0) < library.minimum <= OLDEST_MACOS:
