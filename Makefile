@@ -10,12 +10,13 @@ XTERM := examples/web/node_modules/.made
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 CC ?= cc
 
-.PHONY: FORCE help demo test test-webterm webterm docs lint format bench clean
+.PHONY: FORCE help demo test test-webterm webterm wheels docs lint format bench clean
 help:
 	@echo "make demo    see what the package does"
 	@echo "make test    run the tests"
 	@echo "make webterm       a terminal in the browser, the example; PROGRAM=... runs another than your shell"
 	@echo "make test-webterm  test that in a Chromium"
+	@echo "make wheels  build the wheels of all platforms in dist/, audit them, run those that can be run"
 	@echo "make docs    draw docs/sessions.svg"
 	@echo "make lint    check style, types and warnings"
 	@echo "make format  put Python and C files into shape"
@@ -34,6 +35,9 @@ webterm: $(VENV)/examples $(XTERM)
 test-webterm: $(VENV)/browser $(XTERM)
 	$(BIN)/python -m pytest -n0 tests/browser
 
+wheels: $(VENV)/wheels
+	@ZIG_GLOBAL_CACHE_DIR=$(CURDIR)/$(VENV)/zig $(BIN)/python wheels/build.py $(WHEELS)
+
 docs:
 	$(PYTHON) docs/picture.py
 
@@ -44,6 +48,7 @@ lint: $(VENV)/lint $(VENV)/installed
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/clang-format --dry-run --Werror $(C_FILES) $(H_FILES) benchmarks/*.c tests/native/*.c
 	$(BIN)/python wheels/compile_check.py
+	$(BIN)/zizmor --offline --persona pedantic --quiet .github/workflows
 
 format: $(VENV)/lint
 	$(BIN)/ruff check --fix-only .
@@ -103,6 +108,10 @@ $(XTERM): examples/web/package.json
 	@command -v npm >/dev/null || { echo "setsid: npm is missing; install it (Debian: npm)" >&2; exit 1; }
 	@echo "installing xterm.js in examples/web/node_modules ..."
 	@npm install --prefix examples/web --no-package-lock --ignore-scripts --no-audit --no-fund --silent
+	@touch $@
+
+$(VENV)/wheels: $(VENV)/made pyproject.toml
+	@$(PIP) install --group wheels
 	@touch $@
 
 $(VENV)/bench: $(VENV)/installed pyproject.toml

@@ -1,10 +1,19 @@
-"""The C core, and one abi3 wheel for CPython 3.10 and later. All else is in pyproject.toml."""
+"""The C core, one abi3 wheel for CPython 3.10 and later, and archives that are the same whoever makes them. All else is
+in pyproject.toml.
+"""
 
+import gzip
+import os
+import shutil
+import subprocess
 import sys
 import sysconfig
+import tarfile
+import time
 
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
+from setuptools.command.sdist import sdist
 
 # PyPy has no limited API, and free-threaded CPython none before 3.15.
 FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
@@ -12,7 +21,29 @@ ABI3 = sys.implementation.name == "cpython" and not (FREE_THREADED and sys.versi
 
 
 class BuildExt(build_ext):
-    """Says for which version the limited API is: cffi defines Py_LIMITED_API bare, which means 3.2."""
+    """Says for which version the limited API is: cffi defines Py_LIMITED_API bare, which means 3.2. What is missing is
+    said in a line.
+    """
+
+    def build_extensions(self) -> None:
+        """Build all, unless something is missing."""
+        compiler = self.compiler.compiler_so[0]
+        if shutil.which(compiler) is None:
+            sys.exit(f"setsid: no C compiler ({compiler}): install one (Debian: gcc), or use a wheel")
+        if not self.has_header("stdlib.h"):
+            sys.exit("setsid: the C library's headers are missing: install them (Debian: libc6-dev), or use a wheel")
+        if not self.has_header("Python.h"):
+            sys.exit("setsid: Python's headers are missing: install them (Debian: python3-dev), or use a wheel")
+        # Python's own flags may hold the directory of its library, which is none of ours: we need libc alone.
+        self.compiler.linker_so = [flag for flag in self.compiler.linker_so if not flag.startswith("-Wl,-rpath")]
+        super().build_extensions()
+
+    def has_header(self, name: str) -> bool:
+        """Whether the compiler finds a header."""
+        directories = [f"-I{directory}" for directory in self.compiler.include_dirs]
+        command = [*self.compiler.compiler_so, *directories, "-E", "-x", "c", "-"]
+        question = f"#if !__has_include(<{name}>)\n#error\n#endif\n".encode()
+        return subprocess.run(command, input=question, capture_output=True, check=False).returncode == 0
 
     def build_extension(self, ext: Extension) -> None:
         """Build one extension, for the limited API where there is one."""
@@ -23,8 +54,32 @@ class BuildExt(build_ext):
         super().build_extension(ext)
 
 
+class Sdist(sdist):
+    """An archive in which nothing tells who made it, nor when if SOURCE_DATE_EPOCH is set."""
+
+    def make_archive(self, base_name, format, root_dir=None, base_dir=None, owner=None, group=None):  # type: ignore # noqa: A002
+        """Write the .tar.gz; setuptools' own has each file's time, and its owner, and the time of writing."""
+        if format != "gztar":
+            return super().make_archive(base_name, format, root_dir, base_dir, owner, group)
+        moment = int(os.environ.get("SOURCE_DATE_EPOCH", time.time()))
+
+        def same(member: tarfile.TarInfo) -> tarfile.TarInfo:
+            member.uid = member.gid = 0
+            member.uname = member.gname = ""
+            member.mode = 0o755 if member.isdir() or member.mode & 0o100 else 0o644
+            member.mtime = moment
+            return member
+
+        name = f"{base_name}.tar.gz"
+        with open(name, "wb") as file, gzip.GzipFile("", "wb", 9, file, moment) as stream:
+            with tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as archive:
+                archive.add(base_dir, filter=same)  # in the order of the names
+        return name
+
+
+os.umask(0o022)  # or the modes in the wheel would be the builder's
 setup(
     cffi_modules=["csrc/ffibuild.py:ffibuilder"],
-    cmdclass={"build_ext": BuildExt},
+    cmdclass={"build_ext": BuildExt, "sdist": Sdist},
     options={"bdist_wheel": {"py_limited_api": "cp310"}} if ABI3 else {},
 )

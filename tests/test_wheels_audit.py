@@ -1,0 +1,118 @@
+"""The audit of wheels refuses each fault that it is there for."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+if importlib.util.find_spec("elftools") is None or importlib.util.find_spec("abi3audit") is None:
+    pytest.skip("the group `wheels` is not installed", allow_module_level=True)
+
+import audit
+import library
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="makes ELF libraries by cc")
+INIT = '__attribute__((visibility("default"))) void *PyInit__native(void) { return 0; }\n'
+GOOD = ["-fvisibility=hidden", "-g0", "-Wl,-z,now", "-Wl,-z,relro", "-Wl,-z,noexecstack"]
+Make = Callable[..., bytes]
+
+
+@pytest.fixture
+def make(tmp_path: Path, need: Callable[..., str]) -> Make:
+    """make(code, flag, ...): a library's bytes."""
+
+    def compile_(code: str, *flags: str) -> bytes:
+        source, result = tmp_path / "made.c", tmp_path / "made.so"
+        source.write_text(code)
+        command = [need("cc"), "-shared", "-fPIC", *GOOD, *flags, str(source), "-o", str(result)]
+        subprocess.run(command, check=True)
+        return result.read_bytes()
+
+    return compile_
+
+
+def wheel(directory: Path, data: bytes, tags: str = "cp310-abi3-manylinux_2_17_x86_64") -> Path:
+    """A wheel with nothing but a native library."""
+    path = directory / f"setsid-0-{tags}.whl"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("setsid/_native.abi3.so", data)
+        archive.writestr("setsid-0.dist-info/WHEEL", f"Wheel-Version: 1.0\nRoot-Is-Purelib: false\nTag: {tags}\n")
+        archive.writestr("setsid-0.dist-info/METADATA", "Metadata-Version: 2.1\nName: setsid\nVersion: 0\n")
+        archive.writestr("setsid-0.dist-info/RECORD", "setsid/_native.abi3.so,,\n")  # auditwheel reads what is listed
+    return path
+
+
+def test_a_good_library_has_no_fault(make: Make) -> None:
+    assert library.faults(make(INIT)) == []
+
+
+@pytest.mark.parametrize(
+    ("code", "flags", "fault"),
+    [
+        (INIT, ["-Wl,-rpath,/somewhere", "-Wl,--enable-new-dtags"], "has a RUNPATH, /somewhere"),
+        (INIT, ["-Wl,-rpath,/somewhere", "-Wl,--disable-new-dtags"], "has a RPATH, /somewhere"),
+        (INIT + "void sid_leaked(void) {}", ["-fvisibility=default"], "exports sid_leaked"),
+        ("int none;", [], "does not export PyInit__native"),
+        (INIT, ["-Wl,-z,execstack"], "asks for an executable stack"),
+        (INIT, ["-Wl,-z,lazy"], "binds lazily: link it with -z now"),
+        (INIT, ["-Wl,-z,norelro"], "has no RELRO: link it with -z relro"),
+        (INIT, ["-g"], "has debugging information, with the builder's directories"),
+    ],
+)
+def test_a_fault_is_seen(make: Make, code: str, flags: list[str], fault: str) -> None:
+    assert library.faults(make(code, *flags)) == [fault]
+
+
+def test_a_large_library_is_refused(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(library, "LARGEST", 100)
+    [fault] = library.faults(make(INIT))
+    assert fault.endswith("bytes in the wheel, not less than 100")
+
+
+def test_the_command_fails_for_a_bad_wheel_and_for_none(
+    make: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bad = wheel(tmp_path, make(INIT, "-Wl,-z,lazy"))
+    assert audit.main([str(bad)]) == 1
+    assert "binds lazily" in capsys.readouterr().out
+    assert audit.main([]) == 1
+
+
+def test_a_good_wheel_has_no_fault(make: Make, tmp_path: Path) -> None:
+    code = "extern void *PyLong_FromLong(long);\n" + INIT.replace("return 0", "return PyLong_FromLong(1)")
+    assert audit.faults(wheel(tmp_path, make(code))) == []
+
+
+def test_a_newer_function_of_python_is_refused(make: Make, tmp_path: Path) -> None:
+    code = "extern int PyDict_GetItemRef(void);\n" + INIT.replace("return 0", "return PyDict_GetItemRef() ? 0 : 0")
+    [fault] = audit.abi3_faults(wheel(tmp_path, make(code)))
+    assert "PyDict_GetItemRef" in fault
+
+
+def test_a_newer_function_of_libc_is_refused(make: Make, tmp_path: Path) -> None:
+    code = "#include <sys/mman.h>\n" + INIT.replace("return 0", 'return (void *)(long)memfd_create("", 0)')
+    [fault] = audit.platform_faults(wheel(tmp_path, make(code, "-D_GNU_SOURCE")))
+    assert 'platform tag: "manylinux_2_27_x86_64"' in fault
+
+
+def test_a_wheel_that_was_not_repaired_is_refused(make: Make, tmp_path: Path) -> None:
+    path = wheel(tmp_path, make(INIT), "cp310-abi3-linux_x86_64")
+    assert audit.platform_faults(path) == ["is for linux_x86_64: not repaired?"]
+
+
+def test_a_wheel_of_another_libc_is_refused(make: Make, tmp_path: Path) -> None:
+    code = "extern void abort(void);\n" + INIT.replace("return 0", "abort(); return 0")
+    path = wheel(tmp_path, make(code), "cp310-abi3-musllinux_1_2_x86_64")
+    [fault] = audit.platform_faults(path)
+    assert fault.startswith("auditwheel:")
+
+
+def test_tag_and_library_agree(make: Make, tmp_path: Path) -> None:
+    path = wheel(tmp_path, make(INIT), "cp311-cp311-manylinux_2_17_x86_64")
+    assert audit.library_faults(path) == ["bears the tag cp311, but has setsid/_native.abi3.so"]
