@@ -56,7 +56,7 @@ def core(session: nox.Session, place: str) -> None:
 @nox.session
 def leaks(session: nox.Session) -> None:
     """Spawns that succeed and that fail, on a debug build that counts its references."""
-    session.run("python", "wheels/matrix.py", "run", "3.14-dbg", str(DIST), "tests/test_references.py")
+    session.run("python", "wheels/matrix.py", "leaks", "3.14-dbg", str(DIST), "tests/test_references.py")
 
 
 @nox.session

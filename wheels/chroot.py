@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 PACKAGES = (
-    *("gcc", "libc6-dev", "binutils", "procps", "strace", "ca-certificates"),
+    *("gcc", "libc6-dev", "libffi-dev", "binutils", "procps", "strace", "ca-certificates"),
     *("python3.14", "python3.14-venv", "python3.14-dev", "python3.14-dbg"),
     *("python3.15", "python3.15-venv", "python3.15-dev"),
     *("pypy3", "pypy3-venv", "pypy3-dev", "qemu-user"),

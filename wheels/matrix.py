@@ -1,6 +1,7 @@
 """Install a wheel in one interpreter after another and run the tests on it; see noxfile.py.
 
     matrix.py run PLACE DIRECTORY FILES...   one interpreter; leaves PLACE.json in the directory
+    matrix.py leaks PLACE DIRECTORY FILES... the same, all of it built there; leaves PLACE-leaks.json
     matrix.py table DIRECTORY                what came of all of them; 1 if one failed
 """
 
@@ -72,8 +73,8 @@ def outcome(report: Path) -> dict[str, Any]:
     }
 
 
-def run(name: str, directory: Path, files: list[str]) -> dict[str, Any]:
-    """Install and test in one place."""
+def run(name: str, directory: Path, files: list[str], *, from_source: bool = False) -> dict[str, Any]:
+    """Install and test in one place; `from_source` builds the package and cffi for just that interpreter."""
     place = places.find([name])[0]
     row: dict[str, Any] = {"name": name, "version": place.version, "libc": place.libc, "missing": place.missing}
     if place.missing:
@@ -85,14 +86,17 @@ def run(name: str, directory: Path, files: list[str]) -> dict[str, Any]:
         call([*place.command, "-m", "venv", str(work / "env")])
         prefix = list(place.command[:-1])
         python = [*prefix, str(work / "env" / "bin" / "python")]
-        wheel = next(directory.glob("*-abi3-*.whl"), None) if "PyPy" not in name and place.libc == "glibc" else None
+        takes_abi3 = not from_source and "PyPy" not in name and place.libc == "glibc"
+        wheel = next(directory.glob("*-abi3-*.whl"), None) if takes_abi3 else None
         if wheel is None:
             source = work / "source"
             shutil.copytree(ROOT, source, ignore=shutil.ignore_patterns(".*", "build", "node_modules"))
-            wheel = build(tuple(python), source, directory / place.libc / name.replace(" ", "-"))
+            kept = directory / place.libc / f"{name.replace(' ', '-')}{'-source' * from_source}"
+            wheel = build(tuple(python), source, kept)
         shutil.copy(wheel, work)
         row["installed"] = wheel.name
-        call([*python, "-m", "pip", "install", "-q", str(work / wheel.name), *NEEDED])
+        source_only = ["--no-binary", "cffi"] if from_source else []
+        call([*python, "-m", "pip", "install", "-q", *source_only, str(work / wheel.name), *NEEDED])
         row["lacking"] = [requirement for requirement in OPTIONAL if not has_installed(python, requirement)]
         checkout = work / "checkout"
         checkout.mkdir()
@@ -152,8 +156,9 @@ def main() -> int:
     if verb == "table":
         return table(Path(arguments[0]))
     name, directory, *files = arguments
-    row = run(name, Path(directory), files)
-    (Path(directory) / f"{name.replace(' ', '-')}.json").write_text(json.dumps(row))
+    row = run(name, Path(directory), files, from_source=verb == "leaks")
+    suffix = "-leaks" if verb == "leaks" else ""
+    (Path(directory) / f"{name.replace(' ', '-')}{suffix}.json").write_text(json.dumps(row))
     if row["missing"]:
         print(f"{name}: MISSING: {row['missing']}")
     return int(row.get("failed", 0) > 0)

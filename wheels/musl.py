@@ -21,7 +21,14 @@ for minor in 14 13 12 11; do
     if apt-get $apt source --download-only python3.$minor; then break; fi
 done
 apt-get $apt source --download-only zlib libffi
-export CC="musl-gcc -idirafter /usr/include -idirafter /usr/include/$(cc -print-multiarch)" CFLAGS="-O2 -fPIC"
+# musl-gcc names glibc's triplet where it is asked, and Python's configure wants the right one.
+cat >cc <<EOF
+#!/bin/sh
+case "\\$*" in *-print-multiarch*) exec echo $(uname -m)-linux-musl ;; esac
+exec musl-gcc -idirafter /usr/include -idirafter /usr/include/$(cc -print-multiarch) "\\$@"
+EOF
+chmod +x cc
+export CC="$1/cc" CFLAGS="-O2 -fPIC"
 for name in zlib libffi python3; do
     rm -rf tree-$name
     mkdir tree-$name
