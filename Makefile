@@ -10,12 +10,13 @@ XTERM := examples/web/node_modules/.made
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 CC ?= cc
 
-.PHONY: FORCE help demo test test-webterm webterm docs lint format bench clean
+.PHONY: FORCE help demo test test-webterm webterm docs lint format bench clean matrix
 help:
 	@echo "make demo    see what the package does"
 	@echo "make test    run the tests"
 	@echo "make webterm       a terminal in the browser, the example; PROGRAM=... runs another than your shell"
 	@echo "make test-webterm  test that in a Chromium"
+	@echo "make matrix  run the tests on every interpreter that can be had; NOX='-s core' on those of CI"
 	@echo "make docs    draw docs/sessions.svg"
 	@echo "make lint    check style, types and warnings"
 	@echo "make format  put Python and C files into shape"
@@ -33,6 +34,9 @@ webterm: $(VENV)/examples $(XTERM)
 
 test-webterm: $(VENV)/browser $(XTERM)
 	$(BIN)/python -m pytest -n0 tests/browser
+
+matrix: $(VENV)/matrix
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/nox $(NOX)
 
 docs:
 	$(PYTHON) docs/picture.py
@@ -107,6 +111,10 @@ $(XTERM): examples/web/package.json
 
 $(VENV)/bench: $(VENV)/installed pyproject.toml
 	@$(PIP) install --group bench
+	@touch $@
+
+$(VENV)/matrix: $(VENV)/made pyproject.toml
+	@$(PIP) install --group matrix
 	@touch $@
 
 $(VENV)/lint: $(VENV)/made pyproject.toml
