@@ -1,8 +1,8 @@
 """Install a wheel in one interpreter after another and run the tests on it; see noxfile.py.
 
-    matrix.py run PLACE DIRECTORY FILES...   one interpreter; leaves PLACE.json in the directory
-    matrix.py leaks PLACE DIRECTORY FILES... the same, all of it built there; leaves PLACE-leaks.json
-    matrix.py table DIRECTORY                what came of all of them; 1 if one failed
+matrix.py run PLACE DIRECTORY FILES...   one interpreter; leaves PLACE.json in the directory
+matrix.py leaks PLACE DIRECTORY FILES... the same, all of it built there; leaves PLACE-leaks.json
+matrix.py table DIRECTORY                what came of all of them; 1 if one failed
 """
 
 from __future__ import annotations
@@ -26,7 +26,15 @@ ROOT = Path(__file__).resolve().parent.parent
 OF_CHECKOUT = ("test_layout.py", "test_native.py", "test_symbols.py", "test_typing.py")
 NEEDED = ("pytest>=8.4", "pytest-xdist>=3.6")
 # Not every version has them yet, and PyPy and musl never will have some; the tests that use one are skipped then.
-OPTIONAL = ("hypothesis>=6.100", "uvloop>=0.21", "trio>=0.27", "anyio>=4.6", "gunicorn>=23", "celery>=5.4", "pyte>=0.8.2")
+OPTIONAL = (
+    "hypothesis>=6.100",
+    "uvloop>=0.21",
+    "trio>=0.27",
+    "anyio>=4.6",
+    "gunicorn>=23",
+    "celery>=5.4",
+    "pyte>=0.8.2",
+)
 TOO_LONG = 45 * 60  # seconds
 
 
@@ -51,7 +59,8 @@ def has_installed(python: list[str], requirement: str) -> bool:
 
 def copy_tests(to: Path) -> None:
     """The checkout without src/, so that only what is installed can be imported."""
-    kept = ("tests", "docs", "examples", "man", "completions", "benchmarks", "README.md", "pyproject.toml", "Makefile")
+    kept: tuple[str, ...] = ("tests", "csrc", "docs", "examples", "man", "completions", "benchmarks", "wheels")
+    kept += ("README.md", "CHANGELOG.md", "pyproject.toml", "Makefile")
     for name in kept:
         if (ROOT / name).is_dir():
             shutil.copytree(ROOT / name, to / name, ignore=shutil.ignore_patterns("__pycache__", "node_modules"))
@@ -61,7 +70,7 @@ def copy_tests(to: Path) -> None:
 
 def outcome(report: Path) -> dict[str, Any]:
     """Counts and reasons from pytest's XML."""
-    cases = [case for case in ET.parse(report).iter("testcase")]
+    cases = list(ET.parse(report).iter("testcase"))
     skips = [skip.get("message", "") for case in cases for skip in case.findall("skipped")]
     bad = [case for case in cases if case.find("failure") is not None or case.find("error") is not None]
     return {
@@ -132,7 +141,9 @@ def test(prefix: list[str], python: list[str], checkout: Path, files: list[str])
 def table(directory: Path) -> int:
     """Print what is in the directory; 1 if a place failed, or is missing where none may be."""
     rows = [json.loads(path.read_text()) for path in sorted(directory.glob("*.json"))]
-    print(f"{'PYTHON':<10} {'VERSION':<9} {'LIBC':<6} {'PASSED':>6} {'FAILED':>6} {'SKIPPED':>7} {'TIME':>6}  INSTALLED")
+    print(
+        f"{'PYTHON':<10} {'VERSION':<9} {'LIBC':<6} {'PASSED':>6} {'FAILED':>6} {'SKIPPED':>7} {'TIME':>6}  INSTALLED"
+    )
     for row in rows:
         if row["missing"]:
             print(f"{row['name']:<10} MISSING: {row['missing']}")

@@ -101,4 +101,6 @@ def find(names: list[str] | None = None) -> list[Place]:
 
 if __name__ == "__main__":
     for place in find(sys.argv[1:]):
-        print(f"{place.name:<10} {place.libc:<6} {place.machine:<8} {place.version or 'MISSING: ' + str(place.missing)}")
+        print(
+            f"{place.name:<10} {place.libc:<6} {place.machine:<8} {place.version or 'MISSING: ' + str(place.missing)}"
+        )
