@@ -22,8 +22,8 @@ HOST = ["3.10", "3.12", "3.13"]
 ALL = ["3.10", "3.11", "3.12", "3.13", "3.14", "3.15", "3.14-dbg", "PyPy 3.11", "musl"]
 # The standard library's own classes and hooks that the package builds on, and the C API through cffi. The rest is C,
 # system calls and the order of steps, which no version of Python has a part in: CI runs these on one.
-VERSION_SENSITIVE = ["tests/test_popen_*.py", "tests/test_setup.py", "tests/test_errors.py", "tests/test_aio*.py"]
-VERSION_SENSITIVE += ["tests/test_spawn.py", "tests/test_await.py", "tests/test_from_preexec.py", "tests/test_run.py"]
+VERSION_SENSITIVE = ["tests/test_popen_*.py", "tests/test_errors.py"]
+VERSION_SENSITIVE += ["tests/test_spawn.py", "tests/test_await.py", "tests/test_from_preexec.py"]
 
 nox.options.sessions = ["clear", "matrix", "leaks", "table"]
 nox.options.default_venv_backend = "none"
