@@ -169,7 +169,10 @@ def main() -> int:
     if verb == "table":
         return table(Path(arguments[0]))
     name, directory, *files = arguments
-    row = run(name, Path(directory), files, from_source=verb == "leaks")
+    try:
+        row = run(name, Path(directory), files, from_source=verb == "leaks")
+    except subprocess.CalledProcessError as error:  # the table has to tell of it
+        row = {"name": name, "version": "", "libc": "", "missing": f"could not be set up: {error}", "failed": 1}
     suffix = "-leaks" if verb == "leaks" else ""
     (Path(directory) / f"{name.replace(' ', '-')}{suffix}.json").write_text(json.dumps(row))
     if row["missing"]:
