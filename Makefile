@@ -10,13 +10,14 @@ XTERM := examples/web/node_modules/.made
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 CC ?= cc
 
-.PHONY: FORCE help demo test test-webterm webterm wheels docs lint format bench clean
+.PHONY: FORCE help demo test test-webterm webterm wheels matrix docs lint format bench clean
 help:
 	@echo "make demo    see what the package does"
 	@echo "make test    run the tests"
 	@echo "make webterm       a terminal in the browser, the example; PROGRAM=... runs another than your shell"
 	@echo "make test-webterm  test that in a Chromium"
 	@echo "make wheels  build the wheels of all platforms in dist/, audit them, run those that can be run"
+	@echo "make matrix  run the tests on every interpreter that can be had; NOX='-s core' on those of CI"
 	@echo "make docs    draw docs/sessions.svg"
 	@echo "make lint    check style, types and warnings"
 	@echo "make format  put Python and C files into shape"
@@ -37,6 +38,9 @@ test-webterm: $(VENV)/browser $(XTERM)
 
 wheels: $(VENV)/wheels
 	@ZIG_GLOBAL_CACHE_DIR=$(CURDIR)/$(VENV)/zig $(BIN)/python wheels/build.py $(WHEELS)
+
+matrix: $(VENV)/matrix
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/nox $(NOX)
 
 docs:
 	$(PYTHON) docs/picture.py
@@ -116,6 +120,10 @@ $(VENV)/wheels: $(VENV)/made pyproject.toml
 
 $(VENV)/bench: $(VENV)/installed pyproject.toml
 	@$(PIP) install --group bench
+	@touch $@
+
+$(VENV)/matrix: $(VENV)/made pyproject.toml
+	@$(PIP) install --group matrix
 	@touch $@
 
 $(VENV)/lint: $(VENV)/made pyproject.toml

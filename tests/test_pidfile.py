@@ -452,7 +452,8 @@ def test_a_process_that_another_thread_forks_meanwhile_has_no_copy(path: Path) -
     fresh(
         OTHER
         + """
-import threading
+import threading, warnings
+warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
 done = threading.Event()
 def take():
     while not done.is_set():

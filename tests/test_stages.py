@@ -137,7 +137,7 @@ def check_that_it_works(**changes):  # so it was the injected error that made it
     process.close()
     setsid.tcsetpgrp(terminal, os.getpgrp())
 
-look = lambda: os.get_terminal_size(terminal)
+look = lambda: os.tcgetpgrp(terminal)
 open_root = lambda: os.open("/", os.O_RDONLY)
 act = lambda: signal.signal(signal.SIGUSR2, signal.SIG_DFL)
 """

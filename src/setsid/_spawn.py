@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ._types import Environment, SetupFields, StrOrBytesPath
 
 _new = ffi.new
+_from_buffer = ffi.from_buffer
 _NULL = ffi.NULL
 _CHILD = ffi.typeof("struct sid_child *")
 _sid_spawn = lib.sid_spawn
@@ -163,8 +164,8 @@ class Environ:
 
     def __init__(self, variables: dict[bytes, bytes]) -> None:
         self.variables = variables
-        # What `envp` points into.
-        self._block = b"\0".join([name + b"=" + value for name, value in variables.items()])
+        # What `envp` points into. Not the bytes themselves: PyPy moves them, and gives C a copy for one call only.
+        self._block = _from_buffer(b"\0".join([name + b"=" + value for name, value in variables.items()]))
         self.envp = _new("char *[]", len(variables) + 1)
         if lib.sid_point(self.envp, self._block, len(self._block), len(variables)) < 0:
             raise ValueError("env: embedded null byte")

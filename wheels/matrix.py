@@ -1,0 +1,184 @@
+"""Install a wheel in one interpreter after another and run the tests on it; see noxfile.py.
+
+matrix.py run PLACE DIRECTORY FILES...   one interpreter; leaves PLACE.json in the directory
+matrix.py leaks PLACE DIRECTORY FILES... the same, all of it built there; leaves PLACE-leaks.json
+matrix.py table DIRECTORY                what came of all of them; 1 if one failed
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import xml.etree.ElementTree as ET
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import places
+
+ROOT = Path(__file__).resolve().parent.parent
+# Of the checkout's sources, not of what is installed: these are the same on every Python, and `make test` runs them.
+OF_CHECKOUT = ("test_layout.py", "test_native.py", "test_symbols.py", "test_typing.py")
+NEEDED = ("pytest>=8.4", "pytest-xdist>=3.6")
+# Not every version has them yet, and PyPy and musl never will have some; the tests that use one are skipped then.
+OPTIONAL = (
+    "hypothesis>=6.100",
+    "uvloop>=0.21",
+    "trio>=0.27",
+    "anyio>=4.6",
+    "gunicorn>=23",
+    "celery>=5.4",
+    "pyte>=0.8.2",
+)
+TOO_LONG = 45 * 60  # seconds
+
+
+def build(command: tuple[str, ...], source: Path, directory: Path) -> Path:
+    """A wheel of the sources, made by the interpreter of a virtual environment."""
+    # Without what the interpreter was linked with: pyenv's has a RUNPATH.
+    environment = os.environ | {"LDSHARED": f"{'musl-gcc' if 'musl' in str(directory) else 'gcc'} -shared"}
+    call([*command, "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(directory), str(source)], environment)
+    return next(directory.glob("*.whl"))
+
+
+def call(command: list[str], environment: dict[str, str] | None = None) -> None:
+    """Run a command that must succeed."""
+    subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, check=True)
+
+
+def has_installed(python: list[str], requirement: str) -> bool:
+    """Whether a requirement can be met by a wheel."""
+    command = [*python, "-m", "pip", "install", "-q", "--only-binary", ":all:", requirement]
+    return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False).returncode == 0
+
+
+def copy_tests(to: Path) -> None:
+    """The checkout without src/, so that only what is installed can be imported."""
+    kept: tuple[str, ...] = ("tests", "csrc", "docs", "examples", "man", "completions", "benchmarks", "wheels")
+    kept += ("README.md", "CHANGELOG.md", "pyproject.toml", "Makefile")
+    for name in kept:
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, to / name, ignore=shutil.ignore_patterns("__pycache__", "node_modules"))
+        else:
+            shutil.copy(ROOT / name, to / name)
+
+
+def outcome(report: Path) -> dict[str, Any]:
+    """Counts and reasons from pytest's XML."""
+    cases = list(ET.parse(report).iter("testcase"))
+    skips = [skip.get("message", "") for case in cases for skip in case.findall("skipped")]
+    bad = [case for case in cases if case.find("failure") is not None or case.find("error") is not None]
+    return {
+        "passed": len(cases) - len(skips) - len(bad),
+        "failed": len(bad),
+        "skipped": len(skips),
+        "skips": Counter(skips),
+        "failures": [f"{case.get('classname')}::{case.get('name')}" for case in bad],
+    }
+
+
+def run(name: str, directory: Path, files: list[str], *, from_source: bool = False) -> dict[str, Any]:
+    """Install and test in one place; `from_source` builds the package and cffi for just that interpreter."""
+    place = places.find([name])[0]
+    row: dict[str, Any] = {"name": name, "version": place.version, "libc": place.libc, "missing": place.missing}
+    if place.missing:
+        return row
+    started = time.monotonic()
+    # Among the temporary files, which a chroot sees under the same path.
+    with tempfile.TemporaryDirectory(prefix="setsid-matrix-") as text:
+        work = Path(text)
+        call([*place.command, "-m", "venv", str(work / "env")])
+        prefix = list(place.command[:-1])
+        python = [*prefix, str(work / "env" / "bin" / "python")]
+        takes_abi3 = not from_source and "PyPy" not in name and place.libc == "glibc"
+        wheel = next(directory.glob("*-abi3-*.whl"), None) if takes_abi3 else None
+        if wheel is None:
+            source = work / "source"
+            shutil.copytree(ROOT, source, ignore=shutil.ignore_patterns(".*", "build", "node_modules"))
+            kept = directory / place.libc / f"{name.replace(' ', '-')}{'-source' * from_source}"
+            wheel = build(tuple(python), source, kept)
+        shutil.copy(wheel, work)
+        row["installed"] = wheel.name
+        source_only = ["--no-binary", "cffi"] if from_source else []
+        call([*python, "-m", "pip", "install", "-q", *source_only, str(work / wheel.name), *NEEDED])
+        # They take a minute to install, which is too long for a few files.
+        wanted = () if files else OPTIONAL
+        row["lacking"] = [requirement for requirement in wanted if not has_installed(python, requirement)]
+        checkout = work / "checkout"
+        checkout.mkdir()
+        copy_tests(checkout)
+        row |= test(prefix, python, checkout, files)
+    row["seconds"] = round(time.monotonic() - started)
+    return row
+
+
+def test(prefix: list[str], python: list[str], checkout: Path, files: list[str]) -> dict[str, Any]:
+    """Run the tests of a copied checkout."""
+    report = checkout / "report.xml"
+    options = ["-q", "-p", "no:cacheprovider", f"--junitxml={report}"]
+    options += [f"--ignore=tests/{name}" for name in OF_CHECKOUT]
+    shell = ["sh", "-c", 'cd "$1"; shift; exec "$@"', "sh", str(checkout)]
+    try:
+        # What a version lacks is told by the table, not by a failure.
+        environment = {name: value for name, value in os.environ.items() if name != "SETSID_TEST_ALL"}
+        code = subprocess.run(
+            [*prefix, *shell, python[-1], "-m", "pytest", *options, *files],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            timeout=TOO_LONG,
+            check=False,
+        ).returncode
+    except subprocess.TimeoutExpired:
+        code = -1
+    if not report.exists():
+        return {"passed": 0, "failed": 1, "skipped": 0, "skips": {}, "failures": [f"pytest ended with {code}"]}
+    return outcome(report)
+
+
+def table(directory: Path) -> int:
+    """Print what is in the directory; 1 if a place failed, or is missing where none may be."""
+    rows = [json.loads(path.read_text()) for path in sorted(directory.glob("*.json"))]
+    print(
+        f"{'PYTHON':<10} {'VERSION':<9} {'LIBC':<6} {'PASSED':>6} {'FAILED':>6} {'SKIPPED':>7} {'TIME':>6}  INSTALLED"
+    )
+    for row in rows:
+        if row["missing"]:
+            print(f"{row['name']:<10} MISSING: {row['missing']}")
+            continue
+        counts = f"{row['passed']:>6} {row['failed']:>6} {row['skipped']:>7} {row['seconds']:>5}s"
+        print(f"{row['name']:<10} {row['version']:<9} {row['libc']:<6} {counts}  {row['installed']}")
+    for row in rows:
+        for reason, count in row.get("skips", {}).items():
+            print(f"{row['name']}: {count} skipped: {reason}")
+        for failure in row.get("failures", []):
+            print(f"{row['name']}: FAILED {failure}")
+        if row.get("lacking"):
+            print(f"{row['name']}: no wheel of {', '.join(row['lacking'])}")
+    is_missing = any(row["missing"] for row in rows) and os.environ.get("SETSID_TEST_ALL") == "1"
+    return int(not rows or is_missing or any(row.get("failed") or row.get("passed") == 0 for row in rows))
+
+
+def main() -> int:
+    """As the module's docstring says."""
+    verb, *arguments = sys.argv[1:]
+    if verb == "table":
+        return table(Path(arguments[0]))
+    name, directory, *files = arguments
+    try:
+        row = run(name, Path(directory), files, from_source=verb == "leaks")
+    except subprocess.CalledProcessError as error:  # the table has to tell of it
+        row = {"name": name, "version": "", "libc": "", "missing": f"could not be set up: {error}", "failed": 1}
+    suffix = "-leaks" if verb == "leaks" else ""
+    (Path(directory) / f"{name.replace(' ', '-')}{suffix}.json").write_text(json.dumps(row))
+    if row["missing"]:
+        print(f"{name}: MISSING: {row['missing']}")
+    return int(row.get("failed", 0) > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

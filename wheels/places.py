@@ -1,0 +1,106 @@
+"""The interpreters that the wheels are run on: where they are, or why they are missing."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import chroot
+import musl
+
+HOST = ("3.10", "3.11", "3.12", "3.13")
+SID = {"3.14": "python3.14", "3.15": "python3.15", "3.14-dbg": "python3.14-dbg", "PyPy 3.11": "pypy3"}
+
+
+class Place(NamedTuple):
+    """An interpreter: `command` runs it; `missing` is why it can't be had, or None."""
+
+    name: str
+    command: tuple[str, ...]
+    libc: str
+    machine: str
+    version: str
+    missing: str | None
+
+
+def _place(name: str, command: tuple[str, ...], libc: str = "glibc") -> Place:
+    """The place, if its interpreter runs."""
+    source = "import platform, sys; print(platform.machine(), sys.version.split()[0])"
+    try:
+        result = subprocess.run(
+            [*command, "-c", source], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+        )
+    except OSError as error:
+        return _missing(name, libc, str(error))
+    if result.returncode:
+        return _missing(name, libc, (result.stderr.strip().splitlines() or ["does not run"])[-1])
+    machine, version = result.stdout.split()
+    return Place(name, command, libc, machine, version, None)
+
+
+def _missing(name: str, libc: str, reason: str) -> Place:
+    return Place(name, (), libc, os.uname().machine, "", reason)
+
+
+def _pyenv() -> Path | None:
+    root = os.environ.get("PYENV_ROOT")
+    if root is None and (pyenv := shutil.which("pyenv")):
+        root = subprocess.run([pyenv, "root"], capture_output=True, text=True, check=False).stdout.strip()
+    return Path(root) / "versions" if root else None
+
+
+def on_host(version: str) -> Place:
+    """A version of CPython by pyenv, the newest patch of it, or by PATH. Never a shim: it may choose another one."""
+    if f"{sys.version_info[0]}.{sys.version_info[1]}" == version and sys.prefix == sys.base_prefix:
+        return _place(version, (sys.executable,))
+    versions = _pyenv()
+    if versions is not None:
+        found = [path for path in versions.glob(f"{version}.*") if path.name[len(version) + 1 :].isdigit()]
+        if found:
+            newest = max(found, key=lambda path: int(path.name.rpartition(".")[2]))
+            return _place(version, (str(newest / "bin" / f"python{version}"),))
+    for directory in os.environ.get("PATH", "").split(os.pathsep):
+        if not directory.endswith("/shims") and (path := shutil.which(f"python{version}", path=directory)):
+            return _place(version, (path,))
+    return _missing(version, "glibc", "neither pyenv nor PATH has it")
+
+
+def in_sid(name: str) -> Place:
+    """An interpreter of Debian sid's."""
+    try:
+        root = chroot.sid()
+    except (LookupError, RuntimeError) as error:
+        return _missing(name, "glibc", str(error))
+    return _place(name, (*chroot.enter(root), SID[name]))
+
+
+def on_musl(name: str) -> Place:
+    """CPython on musl."""
+    try:
+        return _place(name, (str(musl.python()),), "musl")
+    except (LookupError, RuntimeError) as error:
+        return _missing(name, "musl", str(error))
+
+
+PLACES: dict[str, Callable[[str], Place]] = {
+    **dict.fromkeys(HOST, on_host),
+    **dict.fromkeys(SID, in_sid),
+    "musl": on_musl,
+}
+
+
+def find(names: list[str] | None = None) -> list[Place]:
+    """All places, or those with these names; what can be made is made."""
+    return [PLACES[name](name) for name in names or PLACES]
+
+
+if __name__ == "__main__":
+    for place in find(sys.argv[1:]):
+        print(
+            f"{place.name:<10} {place.libc:<6} {place.machine:<8} {place.version or 'MISSING: ' + str(place.missing)}"
+        )
