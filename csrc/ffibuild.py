@@ -6,15 +6,27 @@ from pathlib import Path
 from cffi import FFI
 
 HERE = Path(__file__).resolve().parent
+SYSTEM = sys.platform.rstrip("0123456789")  # Python 3.13's "freebsd14" too
+BSD_FILES = [
+    "os/bsd.c",
+    "os/bsd_start.c",
+    "os/bsd_kqueue.c",
+    "os/bsd_procs.c",
+    "os/bsd_pty.c",
+    "os/lock.c",
+    "child/os_bsd.c",
+]
 PLATFORM_FILES = {
     "linux": [
         "os/linux.c",
         "os/linux_clone.c",
         "os/linux_procs.c",
         "os/linux_pty.c",
-        "os/linux_lock.c",
+        "os/lock.c",
         "child/os_linux.c",
     ],
+    "darwin": [*BSD_FILES, "os/darwin.c", "os/darwin_procs.c", "child/os_darwin.c"],
+    "freebsd": [*BSD_FILES, "os/freebsd.c", "os/freebsd_procs.c", "child/os_freebsd.c"],
 }
 PORTABLE_FILES = [
     "calls.c",
@@ -35,6 +47,7 @@ PORTABLE_FILES = [
     "members.c",
     "pty.c",
     "foreground.c",
+    "os/usage.c",
     "child/run.c",
     "child/middle.c",
     "child/session.c",
@@ -44,8 +57,21 @@ PORTABLE_FILES = [
     "child/signals.c",
     "child/exec.c",
 ]
+# What makes all functions of a system visible: on FreeBSD, to ask for no standard.
+MACROS = {"linux": ["_GNU_SOURCE"], "darwin": ["_DARWIN_C_SOURCE"], "freebsd": []}
+COMPILE = ["-std=c11", "-O2", "-fvisibility=hidden", "-pthread"]
+COMPILE_ON = {
+    # The child's stack is larger than a guard page: no thread that is low on stack may step over it unseen.
+    "linux": ["-fstack-clash-protection"],
+    "darwin": [],
+    "freebsd": [],
+}
+# Lazy binding would run the dynamic linker, with its locks, in the child, which may share our memory on Linux. zig's linker
+# can't ask that of macOS's; fork sees to the locks there.
+BIND_NOW = ["-Wl,-z,now", "-Wl,-z,relro"]
+LINK_ON = {"linux": BIND_NOW, "darwin": [], "freebsd": BIND_NOW}
 
-if sys.platform not in PLATFORM_FILES:
+if SYSTEM not in PLATFORM_FILES:
     sys.exit(f"setsid: there is no C core for {sys.platform} yet (there is one for {', '.join(PLATFORM_FILES)})")
 
 ffibuilder = FFI()
@@ -53,13 +79,11 @@ ffibuilder.cdef((HERE / "sid.cdef.h").read_text())
 ffibuilder.set_source(
     "setsid._native",
     '#include "sid.h"',
-    sources=[f"csrc/{name}" for name in PORTABLE_FILES + PLATFORM_FILES[sys.platform]],
+    sources=[f"csrc/{name}" for name in PORTABLE_FILES + PLATFORM_FILES[SYSTEM]],
     include_dirs=["csrc"],
     depends=[str(path.relative_to(HERE.parent)) for path in sorted(HERE.rglob("*.h"))],
-    define_macros=[("_GNU_SOURCE", None)],
-    # The child's stack is larger than a guard page: no thread that is low on stack may step over it unseen.
-    extra_compile_args=["-std=c11", "-O2", "-fvisibility=hidden", "-fstack-clash-protection", "-pthread"],
-    # Lazy binding would run the dynamic linker, with its locks, in the child.
-    extra_link_args=["-Wl,-z,now", "-Wl,-z,relro", "-pthread"],
+    define_macros=[(name, None) for name in MACROS[SYSTEM]],
+    extra_compile_args=[*COMPILE, *COMPILE_ON[SYSTEM]],
+    extra_link_args=[*LINK_ON[SYSTEM], "-pthread"],
     py_limited_api=True,
 )

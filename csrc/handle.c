@@ -3,23 +3,15 @@
 
 #include <fcntl.h>
 #include <sched.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
-
-uint64_t sidh_file(int fd)
-{
-    struct stat file;
-
-    return fd >= 0 && fstat(fd, &file) == 0 ? (uint64_t)file.st_ino : 0;
-}
 
 /* Somebody may have closed all files, as a daemon does: the number is not the child's any more then. */
 static void forget_lost_pidfd(struct sid_child *child)
 {
     int fd = sidh_is_set(&child->pidfd);
 
-    if (fd >= 0 && sidh_file(fd) != child->file)
+    if (fd >= 0 && !sidos_is_that_pidfd(fd, child->file))
         __atomic_compare_exchange_n(&child->pidfd, &fd, SID_PIDFD_NONE, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
 }
 
@@ -40,7 +32,7 @@ void sidh_release(struct sid_child *child)
     if (__atomic_sub_fetch(&child->refs, 1, __ATOMIC_ACQ_REL) > 0)
         return;
     forget_lost_pidfd(child);
-    if (child->session && child->leader >= 0 && sidh_file(child->leader) == child->leader_file)
+    if (child->session && child->leader >= 0 && sidos_is_that_pidfd(child->leader, child->leader_file))
         close(child->leader);
     if (child->pidfd < 0)
         return;
@@ -117,6 +109,8 @@ static int fileno_locked(struct sid_child *child)
 
     if (sidh_is_set(&child->closed))
         return -EBADF;
+    if (child->owner != getpid()) /* a fork may have left it behind */
+        forget_lost_pidfd(child);
     if (child->pidfd == SID_PIDFD_NONE)
         return -ENOSYS;
     child->shared = 1;
@@ -131,7 +125,7 @@ static int fileno_locked(struct sid_child *child)
     if ((fd = sidos_open_readable()) < 0)
         return fd;
     child->pidfd = fd;
-    child->file = sidh_file(fd);
+    child->file = sidos_mark_pidfd(fd);
     child->kept = 1;
     __atomic_store_n(&child->refs, 1, __ATOMIC_RELEASE);
     return fd;

@@ -55,6 +55,9 @@ CALLS = (
     "ioctl(TIOCSWINSZ)",
     "tcgetattr",
     "tcsetattr",
+    "posix_openpt",
+    "grantpt",
+    "unlockpt",
 )
 
 # By (SystemCallError or a subclass, built-in class).
