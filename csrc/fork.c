@@ -167,8 +167,8 @@ int sid_fork_parent(const struct sid_plan *plan, struct sid_fork *fork, int pid,
     close_one(&fork->ends[1]);
     sidh_adopt(child, pid, -1);
     /* A hook of the child's may hang: what ends a process must still end this one. Cancellation waits. */
-    sidos_unblock(&(struct sidos_blocked){
-        .mask = fork->mask, .more = fork->more, .cancellation = PTHREAD_CANCEL_DISABLE});
+    sidos_unblock(
+        &(struct sidos_blocked){.mask = fork->mask, .more = fork->more, .cancellation = PTHREAD_CANCEL_DISABLE});
     if (!is_done(fork->ends[0], child) && !child->report.error) {
         result = ended_early(child);
         return_foreground(plan, fork, pid);

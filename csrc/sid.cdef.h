@@ -189,7 +189,8 @@ struct sid_child {
     int session;       /* of a detached one, which is nobody's child here: the session that it was started in; else 0 */
     int leader;        /* a pidfd of the process that has led it; -1: of no use in this kernel */
     uint64_t leader_file; /* by which that is known */
-    int64_t start;        /* when a detached one has started that no pidfd outlasts a fork for, on the clock of sid_now; 0: gone */
+    int64_t
+        start; /* when a detached one has started that no pidfd outlasts a fork for, on the clock of sid_now; 0: gone */
     struct sid_report report;
 };
 

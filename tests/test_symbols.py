@@ -82,7 +82,8 @@ def symbols(nm: str, objects: Iterable[Path], kind: str) -> set[str]:
 
 def mach_o_symbols(objects: Iterable[Path]) -> tuple[set[str], set[str]]:
     """The undefined and the defined symbols of macOS's object files, likewise: other systems' nm can't read them."""
-    undefined, defined = set(), set()
+    undefined: set[str] = set()
+    defined: set[str] = set()
     for path in objects:
         data = path.read_bytes()
         magic, _, _, kind, command_count = struct.unpack_from("<5I", data)

@@ -25,8 +25,8 @@ WARNINGS = [
     "-Wvla",
 ]
 MUST_HAVE_ALL = os.environ.get("SETSID_TEST_ALL") == "1"
-# By zig's names, the system whose files they take. All is linked too, and but for libc's nothing may be missing: that is
-# the default for macOS, which has no flag for it.
+# By zig's names, the system whose files they take. All is linked too, and but for libc's nothing may be missing, which
+# is so for macOS without a flag.
 TARGETS = {
     "aarch64-macos.11.0": ("darwin", []),
     "x86_64-macos.11.0": ("darwin", []),

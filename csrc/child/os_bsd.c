@@ -6,12 +6,15 @@
 #include "../os/bsd_signals.h"
 #include "child.h"
 
+/* What can't be set has its default: what FreeBSD's threads use. */
 static int set_disposition(int signal, void (*handler)(int))
 {
-    return sigaction(signal, &(struct sigaction){.sa_handler = handler}, NULL);
+    int result = sigaction(signal, &(struct sigaction){.sa_handler = handler}, NULL);
+
+    return result < 0 && errno == EINVAL && handler == SIG_DFL ? 0 : result;
 }
 
-/* Some can't be asked for: SIGKILL, and what FreeBSD's threads use. */
+/* Some can't be asked for either, as SIGKILL. */
 static int is_caught(int signal)
 {
     struct sigaction action;
