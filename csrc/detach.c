@@ -95,7 +95,18 @@ static void identify(struct sid_child *child, int pid, int pidfd)
     child->file = sidos_mark_pidfd(child->pidfd);
 }
 
-/* The middle child has been ended by a signal before it had made the process. */
+/* A middle child that was ended may have made the process all the same, which is a child of a caller that is the
+   subreaper. The middle child itself is not reaped by this, since it has no exit signal. */
+static void reap_made(int group)
+{
+    siginfo_t ended = {0};
+
+    while (waitid(P_PGID, (id_t)group, &ended, WEXITED) == 0 || errno == EINTR)
+        ;
+}
+
+/* The middle child has been ended by a signal before it had made the process. (With clone it may have made one that was
+   ended before it ran; then a pidfd stays open, since the number of one that clone failed to give looks the same.) */
 static int ended_early(struct sid_child *child)
 {
     return sidh_failed(&child->report, SID_STAGE_NONE, SID_CALL_FORK, -ECHILD);
@@ -104,11 +115,17 @@ static int ended_early(struct sid_child *child)
 /* Once the middle child has ended; 0, or -errno with child->report filled. */
 static int take_over(const struct shared *shared, int way, struct sid_child *child)
 {
+    int pid = shared->middle.pid ? shared->middle.pid : shared->program.made;
+
     if (sidh_uses_clone3(way) && !shared->middle.by_clone3)
         sidh_distrust_clone3();
-    if (!shared->middle.pid)
-        return child->report.error ? -child->report.error : ended_early(child);
-    identify(child, shared->middle.pid, shared->program.pidfd);
+    if (!pid && child->report.error)
+        return -child->report.error;
+    if (!pid) {
+        reap_made(child->session);
+        return ended_early(child);
+    }
+    identify(child, pid, shared->program.pidfd);
     return 0;
 }
 
@@ -176,6 +193,16 @@ static void await_made(int fd, struct sid_child *child)
     }
 }
 
+static void end_made(int group)
+{
+    struct sidos_ended middle;
+
+    kill(-group, SIGKILL);
+    while (sidos_wait(group, -1, WEXITED | WNOWAIT | sidos_any_child, &middle) == -EINTR)
+        ;
+    reap_made(group);
+}
+
 /* The middle child is not reaped, so that the numbers of its session and group are its own. */
 static int identify_made(struct sid_child *child)
 {
@@ -186,7 +213,7 @@ static int identify_made(struct sid_child *child)
         identify(child, report->pid, -1);
         return 0;
     }
-    kill(-child->session, SIGKILL); /* which may have made one all the same */
+    end_made(child->session);
     return report->error ? -report->error : ended_early(child);
 }
 

@@ -66,8 +66,8 @@ COMPILE_ON = {
     "darwin": [],
     "freebsd": [],
 }
-# Lazy binding would run the dynamic linker, with its locks, in the child, which may share our memory on Linux. zig's linker
-# can't ask that of macOS's; fork sees to the locks there.
+# Lazy binding would run the dynamic linker, with its locks, in the child, which may share our memory on Linux. For
+# macOS zig has no such flag; fork sees to the locks there.
 BIND_NOW = ["-Wl,-z,now", "-Wl,-z,relro"]
 LINK_ON = {"linux": BIND_NOW, "darwin": [], "freebsd": BIND_NOW}
 

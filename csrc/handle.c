@@ -15,38 +15,72 @@ static void forget_lost_pidfd(struct sid_child *child)
         __atomic_compare_exchange_n(&child->pidfd, &fd, SID_PIDFD_NONE, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
 }
 
-int sidh_hold(struct sid_child *child)
+/* The users, with the process that they are threads of: in a forked copy there is none yet but the handle itself. */
+static uint64_t users_here(int count)
 {
-    int refs = sidh_is_set(&child->refs);
-
-    do
-        if (refs == 0)
-            return -EBADF;
-    while (!__atomic_compare_exchange_n(&child->refs, &refs, refs + 1, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE));
-    forget_lost_pidfd(child);
-    return 0;
+    return (uint64_t)getpid() << 32 | (uint32_t)count;
 }
 
-void sidh_release(struct sid_child *child)
+static void end_use(struct sid_child *child)
 {
-    if (__atomic_sub_fetch(&child->refs, 1, __ATOMIC_ACQ_REL) > 0)
-        return;
     forget_lost_pidfd(child);
     if (child->session && child->leader >= 0 && sidos_is_that_pidfd(child->leader, child->leader_file))
         close(child->leader);
+    child->leader = -1;
     if (child->pidfd < 0)
         return;
     close(child->pidfd);
     __atomic_store_n(&child->pidfd, SID_PIDFD_CLOSED, __ATOMIC_RELEASE);
 }
 
+/* The number of users, once those that a fork has left behind are not counted any more. */
+static uint32_t count_here(struct sid_child *child, uint64_t *users)
+{
+    uint64_t none = users_here(0);
+
+    *users = __atomic_load_n(&child->users, __ATOMIC_ACQUIRE);
+    while (*users && *users >> 32 != none >> 32) { /* 0: there has never been a pidfd */
+        uint64_t here = none | (uint64_t)sidh_is_set(&child->kept);
+        if (!__atomic_compare_exchange_n(&child->users, users, here, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+            continue;
+        *users = here;
+        if (here == none) /* the fork came when the last one was about to close it */
+            end_use(child);
+    }
+    return (uint32_t)*users;
+}
+
+int sidh_hold(struct sid_child *child)
+{
+    uint64_t users;
+
+    do
+        if (count_here(child, &users) == 0)
+            return -EBADF;
+    while (!__atomic_compare_exchange_n(&child->users, &users, users + 1, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE));
+    forget_lost_pidfd(child);
+    return 0;
+}
+
+void sidh_hold_first(struct sid_child *child)
+{
+    child->kept = 1;
+    __atomic_store_n(&child->users, users_here(1), __ATOMIC_RELEASE);
+}
+
+void sidh_release(struct sid_child *child)
+{
+    if ((uint32_t)__atomic_sub_fetch(&child->users, 1, __ATOMIC_ACQ_REL) == 0)
+        end_use(child);
+}
+
+/* Counted first: who counts after a fork asks whether the handle is a user. */
 void sidh_drop(struct sid_child *child)
 {
-    if (!__atomic_exchange_n(&child->kept, 0, __ATOMIC_ACQ_REL))
-        return;
-    if (child->owner != getpid())
-        child->refs = 1;
-    sidh_release(child);
+    uint64_t users;
+
+    if (count_here(child, &users) > 0 && __atomic_exchange_n(&child->kept, 0, __ATOMIC_ACQ_REL))
+        sidh_release(child);
 }
 
 int sidh_enter(struct sid_child *child)
@@ -126,8 +160,7 @@ static int fileno_locked(struct sid_child *child)
         return fd;
     child->pidfd = fd;
     child->file = sidos_mark_pidfd(fd);
-    child->kept = 1;
-    __atomic_store_n(&child->refs, 1, __ATOMIC_RELEASE);
+    sidh_hold_first(child);
     return fd;
 }
 

@@ -15,7 +15,8 @@ static inline int sidh_is_set(const int *flag)
    0, or -EBADF when it is closed. */
 int sidh_hold(struct sid_child *child);
 void sidh_release(struct sid_child *child);
-/* Gives up the handle's own use of the pidfd. In a forked copy of it the other users are gone. */
+/* The handle's own use of the pidfd, which others follow, and its end. */
+void sidh_hold_first(struct sid_child *child);
 void sidh_drop(struct sid_child *child);
 /* 1: the child is held, release it; 0: it has been reaped, so there is nothing to hold; -EBADF: closed. */
 int sidh_enter(struct sid_child *child);

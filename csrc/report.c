@@ -192,8 +192,7 @@ void sidh_hand_over(struct sid_child *child, int leads_session)
 {
     child->owner = getpid();
     child->leads_session = leads_session;
-    child->refs = 1;
-    child->kept = 1;
+    sidh_hold_first(child);
 }
 
 int sidh_settle(const struct sid_plan *plan, struct sid_child *child)

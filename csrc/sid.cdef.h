@@ -176,7 +176,6 @@ struct sid_child {
     int closed;     /* by its user */
     int kept;       /* the handle itself is a user of the pidfd; 0 when the spawn failed too */
     int shared;     /* somebody has been told the pidfd's number */
-    int refs;       /* users of the pidfd; the last one closes it */
     int lock;       /* held while the child is reaped or signalled by number */
     int ended;      /* returncode is known */
     int reaped;     /* it is no longer our zombie */
@@ -184,6 +183,7 @@ struct sid_child {
     int dumped;     /* it left a core dump */
     int has_usage;
     int stays;         /* not to be reaped yet: how many ask for it */
+    uint64_t users;    /* of the pidfd, of which the last one closes it; above 32 bits, in which process they are */
     uint64_t file;     /* by which the pidfd is known: whoever closes all files gives the number to another */
     int64_t usage[16]; /* struct rusage in its order, the two times in microseconds */
     int session;       /* of a detached one, which is nobody's child here: the session that it was started in; else 0 */

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
+from scenarios import ASLEEP
 from support import fresh
 
 # What the helpers share. The helper is the subreaper where it says so: then whatever is left is its child.
@@ -57,6 +58,16 @@ def await_program(pid):
     while program_of(pid) != "cat" and time.monotonic() < deadline:
         pass
     assert program_of(pid) == "cat"
+
+def members(sid):
+    "How many processes are in a session."
+    return sum(sid_of(name) == sid for name in os.listdir("/proc") if name.isdigit())
+
+def sid_of(name):
+    try:
+        return os.getsid(int(name))
+    except ProcessLookupError:
+        return 0
 
 def watch(act):
     "A thread that calls `act` again and again until it returns true."
@@ -540,19 +551,12 @@ killed = []
 def kill():
     for middle in children():
         try:
-            if os.getsid(middle) == middle and session_members(middle) > 1:
+            if os.getsid(middle) == middle and members(middle) > 1:
                 os.kill(middle, signal.SIGKILL)
                 killed.append(middle)
                 return True
         except ProcessLookupError:
             pass
-def session_members(sid):
-    return sum(sid_of(name) == sid for name in os.listdir("/proc") if name.isdigit())
-def sid_of(name):
-    try:
-        return os.getsid(int(name))
-    except ProcessLookupError:
-        return 0
 reader, writer = os.pipe()
 with nothing_left():
     thread = watch(kill)
@@ -568,6 +572,54 @@ with nothing_left():
         way=way,
         timeout=20,
         wrapper=strace(need, "execve:delay_enter=1000000", "exit_group:delay_enter=500000"),
+    )
+
+
+@pytest.mark.parametrize("is_subreaper", [False, True], ids=["", "subreaper"])
+@pytest.mark.parametrize(
+    ("forced", "user"), [("clone3", None), ("clone3", 65534), ("clone", None), ("page", None), ("fork", None)]
+)
+def test_a_session_that_is_killed_before_anyone_could_tell_of_it(
+    forced: str, user: int | None, is_subreaper: bool, need: Callable[..., str]
+) -> None:
+    """Neither the middle child nor the process has run since that was made. Only clone3 tells the caller of it; with
+    clone, a file of the caller's may stay open.
+    """
+    if user is not None:
+        needs_root()
+    detached(
+        """
+from contextlib import suppress
+way, user, is_subreaper = map(eval, sys.argv[1:])
+if is_subreaper:
+    become_subreaper()
+killed = []
+def kill():
+    for middle in children():
+        if middle == sid_of(middle) and members(middle) > 1:
+            os.killpg(middle, signal.SIGKILL)
+            killed.append(middle)
+            return True
+was_open = open_fds()
+try:
+    thread = watch(kill)
+    with setsid.spawn_detached(["true"], user=user) as process:
+        assert way == "clone3"
+        process.wait(60)
+    with suppress(ChildProcessError):
+        os.waitpid(process.pid, 0)
+except setsid.SystemCallError as error:
+    assert error.errno == errno.ECHILD and way != "clone3", error
+thread.join()
+assert killed and not children()
+assert len(open_fds()) - len(was_open) <= (way in ("clone", "page"))
+""",
+        repr(forced),
+        repr(user),
+        repr(is_subreaper),
+        way=None if forced == "clone3" else forced,  # so that the page's way uses clone3 too
+        timeout=20,
+        wrapper=strace(need, "getpid:delay_enter=400000:when=1", "clone,clone3,fork,vfork:delay_exit=600000"),
     )
 
 
@@ -781,6 +833,49 @@ with nothing_left():
     cat.process.wait(60)
     cat.stop()
 """)
+
+
+def test_a_handle_that_is_closed_stays_for_who_waits_on_it_in_a_forked_copy_too() -> None:
+    detached(
+        ASLEEP
+        + """
+def close_under_a_wait(cat):
+    number, tids = cat.process.fileno(), []
+    def wait():
+        tids.append(threading.get_native_id())
+        cat.process.wait(60)
+    thread = threading.Thread(target=wait)
+    thread.start()
+    while not tids:
+        time.sleep(0.001)
+    until_asleep(tids[0])
+    cat.process.close()
+    os.fstat(number)
+    os.close(cat.writer)
+    thread.join()
+    with raises(OSError, errno=errno.EBADF):
+        os.fstat(number)
+for forks in 0, 1, 2:
+    with nothing_left():
+        cat = Cat()
+        copies = [pid := -1]
+        for _ in range(forks):
+            copies.append(pid := os.fork())
+            if pid:
+                break
+        if pid <= 0:
+            close_under_a_wait(cat)
+        if pid == 0:
+            os._exit(0)
+        if pid > 0:
+            os.close(cat.writer)
+            assert os.waitpid(pid, 0)[1] == 0
+            if len(copies) > 2:
+                os._exit(0)
+            cat.process.wait(60)
+            cat.process.close()
+"""
+    )
 
 
 # -- ending

@@ -94,8 +94,10 @@ static int make(struct sidos_start *start, unsigned char *stack, size_t size, in
         flags |= CLONE_VM | CLONE_VFORK | (start->busy ? CLONE_CHILD_CLEARTID : 0);
     if (start->by_clone3) {
         struct clone3_args args = {
-            .flags = (uint64_t)flags | clear_sighand | (start->cgroup_fd < 0 ? 0 : into_cgroup),
+            .flags = (uint64_t)flags | clear_sighand | (start->cgroup_fd < 0 ? 0 : into_cgroup) |
+                     (start->busy ? CLONE_PARENT_SETTID : 0),
             .pidfd = (uint64_t)(uintptr_t)&start->pidfd,
+            .parent_tid = (uint64_t)(uintptr_t)&start->made, /* where clone takes the pidfd's address */
             .child_tid = (uint64_t)(uintptr_t)start->busy,
             .exit_signal = (uint64_t)exit_signal,
             .stack = (uint64_t)(uintptr_t)stack,
@@ -163,14 +165,10 @@ __attribute__((noinline)) int sidos_start_middle(struct sidos_start *middle, str
 int sidos_start_from_middle(void *argument, int by_clone3, int cgroup_fd)
 {
     struct sidos_start *program = argument;
-    int pid;
 
     program->by_clone3 = by_clone3;
     program->cgroup_fd = cgroup_fd;
-    pid = make(program, program->stack, SIDCH_STACK_SIZE, program->with_pidfd ? CLONE_PIDFD : 0, SIGCHLD);
-    if (pid == -EINVAL && program->with_pidfd && cgroup_fd < 0)
-        pid = make(program, program->stack, SIDCH_STACK_SIZE, 0, SIGCHLD);
-    return pid;
+    return make(program, program->stack, SIDCH_STACK_SIZE, program->with_pidfd ? CLONE_PIDFD : 0, SIGCHLD);
 }
 
 void sidos_reap_middle(int pid)
@@ -184,9 +182,18 @@ void sidos_reap_middle(int pid)
             kill(pid, SIGCONT);
 }
 
+/* If the caller is the subreaper, a member that has ended is one until it is reaped, which nobody else need do. */
+static int has_members(int group)
+{
+    siginfo_t ended = {0};
+
+    waitid(P_PGID, (id_t)group, &ended, WEXITED | WNOHANG);
+    return kill(-group, 0) == 0 || errno != ESRCH;
+}
+
 void sidos_await_release(uint32_t *busy, int group)
 {
-    while (__atomic_load_n(busy, __ATOMIC_ACQUIRE) && (kill(-group, 0) == 0 || errno != ESRCH))
+    while (__atomic_load_n(busy, __ATOMIC_ACQUIRE) && has_members(group))
         sidos_await_word(busy, 1, 10);
 }
 

@@ -22,6 +22,7 @@ struct sidos_start {
     int with_pidfd;       /* both children: in the caller's table of files, which a middle child shares then */
     unsigned char *stack; /* of SIDCH_STACK_SIZE bytes, on a boundary of that; out */
     uint32_t *busy;       /* with shared memory: cleared by the kernel once the child does not use it any more */
+    int made;             /* clone3: the pid, though nobody lived to tell it; out */
 };
 
 /* Makes a child that calls start->main; its pid. */
@@ -35,7 +36,8 @@ int sidos_start_middle(struct sidos_start *middle, struct sidos_start *program);
 int sidos_start_from_middle(void *program, int by_clone3, int cgroup_fd);
 /* Reaps a middle child, which is about to end; a stop does not hold it. */
 void sidos_reap_middle(int pid);
-/* Sleeps until `busy` is cleared, or nobody is left in process group `group` who could. */
+/* Sleeps until `busy` is cleared, or nobody is left in process group `group` who could: a child of ours that has ended
+   there is reaped. */
 void sidos_await_release(uint32_t *busy, int group);
 /* The best way that this system can be shown to support; -EAGAIN or -ENOMEM of `call` for now. */
 int sidos_probe_way(enum sid_call *call);

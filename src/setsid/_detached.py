@@ -87,8 +87,8 @@ class DetachedProcess:
 
     Signals and waits go by the pidfd that the kernel gave when it was made, so they never meet a process that got its
     number later. Where the kernel has no pidfds (Linux before 5.3) it is known by its number and the time of its start,
-    which is enough to wait; `fileno` and `send_signal` raise NotImplementedError there. Threads may share one. A forked
-    copy of this process may use its own, but must not close it while another thread of the copy waits.
+    which is enough to wait; `fileno` and `send_signal` raise NotImplementedError there. Threads may share one, and a
+    forked copy of this process may use its own.
 
     As a context manager it closes the handle and nothing else. Dropping it leaves the process alone too.
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ._native import _Report
 
 # By enum sid_call of csrc/sid.cdef.h.
-CALLS = (
+_CALLS = (
     "",
     "setsid",
     "setpgid",
@@ -69,8 +69,7 @@ elif sys.platform.startswith("freebsd"):
         "prctl(PR_SET_NO_NEW_PRIVS)": "procctl(PROC_NO_NEW_PRIVS_CTL)",
         "prctl(PR_SET_PDEATHSIG)": "procctl(PROC_PDEATHSIG_CTL)",
     }
-if _OTHERS:
-    CALLS = tuple(_OTHERS.get(call, call) for call in CALLS)
+CALLS = tuple(_OTHERS.get(call, call) for call in _CALLS)
 # What tells of a process's end, and what sends it a signal.
 HANDLE, SIGNAL = ("pidfd", "pidfd_send_signal") if sys.platform == "linux" else ("kqueue", "kill")
 
