@@ -608,6 +608,31 @@ for address in "vsock:2:1", "":  # what nobody here can speak to
     )
 
 
+def test_a_file_that_has_got_the_notifiers_number_is_left_alone() -> None:
+    fresh(
+        KEEPER
+        + """
+import socket
+manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+manager.bind(base + "/notify")
+source = '''
+d = daemonize(detach=False)
+os.closerange(3, 100)
+while (fd := os.open(sys.argv[1], os.O_RDWR | os.O_CREAT)) < 20:
+    pass
+assert d.notify(STATUS="lost") is False
+d.ready()
+with d:
+    pass
+assert os.fstat(3) and os.stat(sys.argv[1]).st_size == 0
+'''
+env = {**os.environ, "NOTIFY_SOCKET": base + "/notify"}
+assert start(source, base + "/data", env=env) == (0, "", "", [])
+manager.close()
+"""
+    )
+
+
 def test_sockets_of_socket_activation_are_kept() -> None:
     fresh(
         KEEPER

@@ -642,6 +642,39 @@ with nothing_left():
     )
 
 
+@pytest.mark.parametrize("way", ["page", "fork"])
+def test_a_process_that_is_stopped_before_its_exec_is_stopped_once_it_runs_the_program(way: str) -> None:
+    """It has a thousand files to move, so that there is time to meet it; strace would hide that it is stopped."""
+    detached(
+        """
+def stop():
+    for middle in children():
+        for name in os.listdir("/proc"):
+            if name.isdigit() and int(name) != middle and sid_of(name) == middle:
+                os.kill(int(name), signal.SIGSTOP)
+                return True
+    return is_over
+files = {number: 0 for number in range(100, 1100)}
+with nothing_left():
+    for attempt in range(200):
+        is_over = False
+        thread = watch(stop)
+        cat = Cat(pass_fds=files)
+        is_over = True
+        thread.join()
+        was_early = cat.process._child.report.stops & 1 << signal.SIGSTOP
+        while was_early and status(cat.process.pid)["State"][0] != "T":
+            time.sleep(0.001)
+        cat.process.send_signal(signal.SIGKILL)
+        cat.stop()
+        if was_early:
+            break
+    assert was_early, "it was never met before its exec"
+""",
+        way=way,
+    )
+
+
 def test_an_exception_of_a_signal_handler_leaves_nothing(way: str) -> None:
     """Whenever it comes: either the process is there, or nothing is."""
     detached(

@@ -8,6 +8,7 @@ import re
 import socket
 import time
 
+from ._calls import is_still
 from ._errors import SystemCallError
 
 _NAME = re.compile(r"[A-Z][A-Z0-9_]*")
@@ -22,7 +23,7 @@ class Notifier:
         fd: its file descriptor, or -1.
     """
 
-    __slots__ = ("fd",)
+    __slots__ = ("_opened", "fd")
 
     def __init__(self) -> None:
         """Raises SystemCallError when the socket that is named can't be connected to."""
@@ -37,12 +38,13 @@ class Notifier:
             except OSError as reason:
                 hint = "NOTIFY_SOCKET names it" if reason.errno else str(reason)
                 raise SystemCallError(reason.errno or errno.EINVAL, "connect", filename=address, hint=hint) from None
+            self._opened = os.fstat(made.fileno())
             self.fd = made.detach()
 
     def send(self, fields: dict[str, object]) -> bool:
         """Whether there is somebody, who then has been told."""
         message = as_message(fields)
-        if self.fd < 0:
+        if self.fd < 0 or not is_still(self.fd, self._opened):
             return False
         try:
             os.write(self.fd, message.encode("utf-8", "backslashreplace"))
@@ -52,7 +54,7 @@ class Notifier:
 
     def close(self) -> None:
         fd, self.fd = self.fd, -1
-        if fd >= 0:
+        if fd >= 0 and is_still(fd, self._opened):
             os.close(fd)
 
 
