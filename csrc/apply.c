@@ -1,27 +1,8 @@
 /* A plan carried out in the calling process. */
 #include <fcntl.h>
-#include <grp.h>
 #include <unistd.h>
 
 #include "making.h"
-
-/* libc's, since a raw call would change the calling thread only. */
-static int set_groups(size_t count, const unsigned *groups)
-{
-    return setgroups(count, groups);
-}
-
-static int set_group(unsigned group)
-{
-    return setresgid(group, group, group);
-}
-
-static int set_user(unsigned user)
-{
-    return setresuid(user, user, user);
-}
-
-static const struct sidch_ids process_ids = {set_groups, set_group, set_user};
 
 static int check_file(int fd)
 {
@@ -53,7 +34,7 @@ int sid_apply(const struct sid_plan *plan, int *scratch, int parent_pid, struct 
                             .goes_on = 1,
                             .is_own_process = 1,
                             .scratch = scratch,
-                            .ids = &process_ids,
+                            .ids = sidos_process_ids(),
                             .parent_pid = parent_pid,
                             .parent_pidfd = -1,
                             .report = report,
@@ -69,9 +50,12 @@ int sid_apply(const struct sid_plan *plan, int *scratch, int parent_pid, struct 
         return result;
     sidos_block_all_but_libcs(&was);
     job.parent_mask = was.mask;
+    job.parent_more = was.more;
     result = sidch_go_on(&job);
-    if (result == 0 && !plan->inherit_mask)
+    if (result == 0 && !plan->inherit_mask) {
         was.mask = plan->signal_mask;
+        was.more = 0;
+    }
     sidos_unblock(&was);
     return result;
 }

@@ -64,12 +64,12 @@ int sid_acquire_ctty(int fd, int steal)
 
 int sid_release_ctty(int fd)
 {
-    return checked(ioctl(fd, TIOCNOTTY));
+    return sidos_release_ctty(fd);
 }
 
 int sid_pipe(int *ends)
 {
-    return checked(pipe2(ends, O_CLOEXEC));
+    return sidos_pipe(ends);
 }
 
 int sid_copy_from(int fd, int least)

@@ -66,6 +66,7 @@ static int make_middle(struct shared *shared, int way, struct sidch_job *job, in
     job->is_detached = 1;
     sidos_block(&was);
     job->parent_mask = was.mask;
+    job->parent_more = was.more;
     pid = sidos_start_middle(&start, &shared->program);
     sidos_unblock(&was);
     if (pid < 0)
@@ -86,12 +87,12 @@ static void identify(struct sid_child *child, int pid, int pidfd)
     if (pidfd < 0 && child->pidfd >= 0 && getsid(pid) != child->session) {
         close(child->pidfd);
         child->pidfd = SID_PIDFD_NONE;
-    } else if (child->pidfd < 0) {
-        child->pidfd = SID_PIDFD_NONE;
+    } else if (child->pidfd < 0 || !sidos_has_pidfds) { /* what a fork leaves behind is not all that is known */
+        child->pidfd = child->pidfd < 0 ? SID_PIDFD_NONE : child->pidfd;
         if (sid_process(pid, &process, NULL) > 0 && process.sid == child->session)
             child->start = process.start;
     }
-    child->file = sidh_file(child->pidfd);
+    child->file = sidos_mark_pidfd(child->pidfd);
 }
 
 /* A middle child that was ended may have made the process all the same, which is a child of a caller that is the
@@ -167,7 +168,7 @@ static int middle_has_ended(int pid)
 {
     struct sidos_ended ended;
 
-    if (sidos_wait(pid, -1, WEXITED | WSTOPPED | WNOHANG | WNOWAIT | __WALL, &ended) < 0)
+    if (sidos_wait(pid, -1, WEXITED | WSTOPPED | WNOHANG | WNOWAIT | sidos_any_child, &ended) < 0)
         return 1;
     if (ended.code == CLD_STOPPED)
         kill(pid, SIGCONT);
@@ -197,7 +198,7 @@ static void end_made(int group)
     struct sidos_ended middle;
 
     kill(-group, SIGKILL);
-    while (sidos_wait(group, -1, WEXITED | WNOWAIT | __WALL, &middle) == -EINTR)
+    while (sidos_wait(group, -1, WEXITED | WNOWAIT | sidos_any_child, &middle) == -EINTR)
         ;
     reap_made(group);
 }
@@ -243,8 +244,8 @@ static int by_pipe(struct sidch_job *job, struct sid_child *child)
 
     if (result < 0)
         return sidh_failed(&child->report, SID_STAGE_NONE, SID_CALL_PIPE, result);
-    if (pipe2(leave, O_CLOEXEC) < 0) {
-        result = sidh_failed(&child->report, SID_STAGE_NONE, SID_CALL_PIPE, -errno);
+    if ((result = sidos_pipe(leave)) < 0) {
+        sidh_failed(&child->report, SID_STAGE_NONE, SID_CALL_PIPE, result);
         close(ends[1]);
     } else {
         result = by_open_pipes(job, ends, leave, child);
@@ -301,7 +302,7 @@ static int settle(struct sid_child *child)
         close(child->leader);
         child->leader = -1;
     }
-    child->leader_file = sidh_file(child->leader);
+    child->leader_file = sidos_mark_pidfd(child->leader);
     sidh_hand_over(child, 0);
     sidh_resend_stops(child);
     return 0;
@@ -358,7 +359,8 @@ static int is_in_session(const struct sid_child *child)
 
 static int first_group_lives(const struct sid_child *child)
 {
-    return child->leader >= 0 && sidh_file(child->leader) == child->leader_file && sid_group_lives(child->leader);
+    return child->leader >= 0 && sidos_is_that_pidfd(child->leader, child->leader_file) &&
+           sid_group_lives(child->leader);
 }
 
 int sid_session_is_own(struct sid_child *child)

@@ -7,15 +7,28 @@ from pathlib import Path
 from cffi import FFI
 
 HERE = Path(__file__).resolve().parent
+_NAME = sysconfig.get_platform().partition("-")[0]  # of what is built for, which a cross build says
+SYSTEM = {"macosx": "darwin"}.get(_NAME, _NAME)
+BSD_FILES = [
+    "os/bsd.c",
+    "os/bsd_start.c",
+    "os/bsd_kqueue.c",
+    "os/bsd_procs.c",
+    "os/bsd_pty.c",
+    "os/lock.c",
+    "child/os_bsd.c",
+]
 PLATFORM_FILES = {
     "linux": [
         "os/linux.c",
         "os/linux_clone.c",
         "os/linux_procs.c",
         "os/linux_pty.c",
-        "os/linux_lock.c",
+        "os/lock.c",
         "child/os_linux.c",
     ],
+    "darwin": [*BSD_FILES, "os/darwin.c", "os/darwin_procs.c", "child/os_darwin.c"],
+    "freebsd": [*BSD_FILES, "os/freebsd.c", "os/freebsd_procs.c", "child/os_freebsd.c"],
 }
 PORTABLE_FILES = [
     "calls.c",
@@ -36,6 +49,7 @@ PORTABLE_FILES = [
     "members.c",
     "pty.c",
     "foreground.c",
+    "os/usage.c",
     "child/run.c",
     "child/middle.c",
     "child/session.c",
@@ -45,20 +59,23 @@ PORTABLE_FILES = [
     "child/signals.c",
     "child/exec.c",
 ]
+# What makes all functions of a system visible: on FreeBSD, to ask for no standard.
+MACROS = {"linux": ["_GNU_SOURCE"], "darwin": ["_DARWIN_C_SOURCE"], "freebsd": []}
+# What debuggers read has the builder's directories in it, and no two builds would be the same.
+COMPILE = ["-std=c11", "-O2", "-g0", "-fvisibility=hidden", "-pthread"]
+COMPILE_ON = {
+    # The child's stack is larger than a guard page: no thread that is low on stack may step over it unseen.
+    "linux": ["-fstack-clash-protection"],
+    "darwin": [],
+    "freebsd": [],
+}
+# Lazy binding would run the dynamic linker, with its locks, in the child, which may share our memory on Linux. For
+# macOS zig has no such flag; fork sees to the locks there.
+BIND_NOW = ["-Wl,-z,now", "-Wl,-z,relro", "-Wl,-z,noexecstack"]
+LINK_ON = {"linux": BIND_NOW, "darwin": [], "freebsd": BIND_NOW}
 
-
-def target_system() -> str:
-    """The system that is built for, as sys.platform names it there: not always this one."""
-    name = sysconfig.get_platform().partition("-")[0]  # _PYTHON_HOST_PLATFORM, where a cross build sets it
-    return {"macosx": "darwin"}.get(name, name)
-
-
-SYSTEM = target_system()
 if SYSTEM not in PLATFORM_FILES:
     sys.exit(f"setsid: there is no C core for {SYSTEM} yet (there is one for {', '.join(PLATFORM_FILES)})")
-
-# Lazy binding would run the dynamic linker, with its locks, in the child. On macOS all is bound at the start.
-LINK_ARGS = [] if SYSTEM == "darwin" else ["-Wl,-z,now", "-Wl,-z,relro", "-Wl,-z,noexecstack"]
 
 ffibuilder = FFI()
 ffibuilder.cdef((HERE / "sid.cdef.h").read_text())
@@ -68,10 +85,8 @@ ffibuilder.set_source(
     sources=[f"csrc/{name}" for name in PORTABLE_FILES + PLATFORM_FILES[SYSTEM]],
     include_dirs=["csrc"],
     depends=[str(path.relative_to(HERE.parent)) for path in sorted(HERE.rglob("*.h"))],
-    define_macros=[("_GNU_SOURCE", None)],
-    # The child's stack is larger than a guard page: no thread that is low on stack may step over it unseen.
-    # What debuggers read has the builder's directories in it, and no two builds would be the same.
-    extra_compile_args=["-std=c11", "-O2", "-g0", "-fvisibility=hidden", "-fstack-clash-protection", "-pthread"],
-    extra_link_args=[*LINK_ARGS, "-pthread"],
+    define_macros=[(name, None) for name in MACROS[SYSTEM]],
+    extra_compile_args=[*COMPILE, *COMPILE_ON[SYSTEM]],
+    extra_link_args=[*LINK_ON[SYSTEM], "-pthread"],
     py_limited_api=True,
 )

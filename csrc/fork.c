@@ -32,9 +32,9 @@ static void close_files(struct sid_fork *fork)
     close_one(&fork->parent_pidfd);
 }
 
-static void unblock(const struct sid_fork *fork, uint64_t mask)
+static void unblock(const struct sid_fork *fork, uint64_t mask, uint64_t more)
 {
-    sidos_unblock(&(struct sidos_blocked){.mask = mask, .cancellation = fork->cancellation});
+    sidos_unblock(&(struct sidos_blocked){.mask = mask, .more = more, .cancellation = fork->cancellation});
 }
 
 static int open_pipes(const struct sid_plan *plan, struct sid_fork *fork)
@@ -43,8 +43,8 @@ static int open_pipes(const struct sid_plan *plan, struct sid_fork *fork)
 
     if (result < 0)
         fork->ends[0] = fork->ends[1] = -1;
-    else if (pipe2(fork->leave, O_CLOEXEC) < 0)
-        result = -errno;
+    else
+        result = sidos_pipe(fork->leave);
     return result;
 }
 
@@ -68,6 +68,7 @@ int sid_fork_prepare(const struct sid_plan *plan, struct sid_fork *fork, struct 
     }
     sidos_block_all_but_libcs(&was);
     fork->mask = was.mask;
+    fork->more = was.more;
     fork->cancellation = was.cancellation;
     return 0;
 }
@@ -78,6 +79,7 @@ int sid_fork_child(const struct sid_plan *plan, int *scratch, struct sid_fork *f
                                   .goes_on = 1,
                                   .scratch = scratch,
                                   .parent_mask = fork->mask,
+                                  .parent_more = fork->more,
                                   .cgroup_fd = fork->cgroup_fd,
                                   .ids = &sidch_os_ids,
                                   .parent_pid = fork->owner,
@@ -91,7 +93,7 @@ int sid_fork_child(const struct sid_plan *plan, int *scratch, struct sid_fork *f
     sidch_go_on(&job);
     fork->cgroup_fd = fork->parent_pidfd = -1; /* closed by then */
     close_files(fork);
-    unblock(fork, plan->inherit_mask ? fork->mask : plan->signal_mask);
+    unblock(fork, plan->inherit_mask ? fork->mask : plan->signal_mask, plan->inherit_mask ? fork->more : 0);
     return 0;
 }
 
@@ -135,7 +137,7 @@ static int ended_early(struct sid_child *child)
     int status;
 
     if (child->pidfd >= 0)
-        sidos_signal_pidfd(child->pidfd, SIGKILL);
+        sidos_signal_pidfd(child->pidfd, child->pid, SIGKILL);
     else if (!sidh_has_ended(child)) /* else the number may be another's: the kernel may have reaped it */
         kill(child->pid, SIGKILL);
     while (sidos_wait(child->pid, child->pidfd, WEXITED, &ended) == -EINTR)
@@ -165,13 +167,14 @@ int sid_fork_parent(const struct sid_plan *plan, struct sid_fork *fork, int pid,
     close_one(&fork->ends[1]);
     sidh_adopt(child, pid, -1);
     /* A hook of the child's may hang: what ends a process must still end this one. Cancellation waits. */
-    sidos_unblock(&(struct sidos_blocked){.mask = fork->mask, .cancellation = PTHREAD_CANCEL_DISABLE});
+    sidos_unblock(
+        &(struct sidos_blocked){.mask = fork->mask, .more = fork->more, .cancellation = PTHREAD_CANCEL_DISABLE});
     if (!is_done(fork->ends[0], child) && !child->report.error) {
         result = ended_early(child);
         return_foreground(plan, fork, pid);
     }
     close_files(fork);
-    unblock(fork, fork->mask);
+    unblock(fork, fork->mask, fork->more);
     if (result < 0)
         return result;
     child->report.stops &= ~SID_STOPS_DONE;
@@ -191,6 +194,6 @@ int sid_fork_abandon(struct sid_fork *fork, int pid)
     while (pid > 0 && sidos_wait(pid, -1, WEXITED, &ended) == -EINTR)
         ;
     close_files(fork);
-    unblock(fork, fork->mask);
+    unblock(fork, fork->mask, fork->more);
     return 0;
 }

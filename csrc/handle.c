@@ -3,23 +3,15 @@
 
 #include <fcntl.h>
 #include <sched.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
-
-uint64_t sidh_file(int fd)
-{
-    struct stat file;
-
-    return fd >= 0 && fstat(fd, &file) == 0 ? (uint64_t)file.st_ino : 0;
-}
 
 /* Somebody may have closed all files, as a daemon does: the number is not the child's any more then. */
 static void forget_lost_pidfd(struct sid_child *child)
 {
     int fd = sidh_is_set(&child->pidfd);
 
-    if (fd >= 0 && sidh_file(fd) != child->file)
+    if (fd >= 0 && !sidos_is_that_pidfd(fd, child->file))
         __atomic_compare_exchange_n(&child->pidfd, &fd, SID_PIDFD_NONE, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
 }
 
@@ -32,7 +24,7 @@ static uint64_t users_here(int count)
 static void end_use(struct sid_child *child)
 {
     forget_lost_pidfd(child);
-    if (child->session && child->leader >= 0 && sidh_file(child->leader) == child->leader_file)
+    if (child->session && child->leader >= 0 && sidos_is_that_pidfd(child->leader, child->leader_file))
         close(child->leader);
     child->leader = -1;
     if (child->pidfd < 0)
@@ -151,6 +143,8 @@ static int fileno_locked(struct sid_child *child)
 
     if (sidh_is_set(&child->closed))
         return -EBADF;
+    if (child->owner != getpid()) /* a fork may have left it behind */
+        forget_lost_pidfd(child);
     if (child->pidfd == SID_PIDFD_NONE)
         return -ENOSYS;
     child->shared = 1;
@@ -165,7 +159,7 @@ static int fileno_locked(struct sid_child *child)
     if ((fd = sidos_open_readable()) < 0)
         return fd;
     child->pidfd = fd;
-    child->file = sidh_file(fd);
+    child->file = sidos_mark_pidfd(fd);
     sidh_hold_first(child);
     return fd;
 }

@@ -11,9 +11,6 @@ static inline int sidh_is_set(const int *flag)
 
 /* handle.c */
 
-/* The inode of an open file, by which it is known again; 0 for none. Since Linux 6.9 a process's pidfds have one that
-   is theirs alone. */
-uint64_t sidh_file(int fd);
 /* Becomes a user of the pidfd, whose number must not be closed, and given to another file, while a thread waits on it;
    0, or -EBADF when it is closed. */
 int sidh_hold(struct sid_child *child);

@@ -50,12 +50,14 @@ int sidh_open_cgroup(struct sidch_job *job, struct sid_report *report)
 }
 
 /* Without pidfds (ENOSYS; EPERM by a system call filter) there is still getppid, which is enough but for a child in a
-   new pid namespace. */
+   new pid namespace. A kqueue would not come through the fork. */
 static int open_parent(struct sidch_job *job)
 {
     if (!job->plan->parent_death_signal)
         return 0;
     job->parent_pid = getpid();
+    if (!sidos_has_pidfds)
+        return 0;
     job->parent_pidfd = sidos_open_pidfd(job->parent_pid);
     if (job->parent_pidfd < 0)
         return job->parent_pidfd == -ENOSYS || job->parent_pidfd == -EPERM ? 0 : job->parent_pidfd;

@@ -71,9 +71,9 @@ int sid_signal_member(int scope, int id, int pid, int signal, int goes_on)
     }
     if (pidfd < 0)
         return pidfd;
-    result = sidos_signal_pidfd(pidfd, signal);
+    result = sidos_signal_pidfd(pidfd, pid, signal);
     if (goes_on)
-        sidos_signal_pidfd(pidfd, SIGCONT);
+        sidos_signal_pidfd(pidfd, pid, SIGCONT);
     close(pidfd);
     return result;
 }
@@ -89,7 +89,7 @@ static int has_ended(int pidfd)
 static void kill_led_group(int pidfd, int pid)
 {
     if (getpgid(pid) == pid && getpgrp() != pid)
-        sidos_signal_led_group(pidfd, SIGKILL);
+        sidos_signal_led_group(pidfd, pid, SIGKILL);
 }
 
 static int kill_by_number(int scope, int id, int pid, int *result)
@@ -115,7 +115,7 @@ static int kill_member(int scope, int id, int pid, int *result)
     lived = !has_ended(pidfd);
     if (lived) {
         kill_led_group(pidfd, pid);
-        *result = sidos_signal_pidfd(pidfd, SIGKILL);
+        *result = sidos_signal_pidfd(pidfd, pid, SIGKILL);
     }
     close(pidfd);
     return lived;
@@ -189,7 +189,7 @@ int sid_kill_members(int scope, int id, int spared, struct sid_process *members,
 
 int sid_group_lives(int pidfd)
 {
-    int result = pidfd < 0 ? -EINVAL : sidos_signal_led_group(pidfd, 0);
+    int result = pidfd < 0 ? -EINVAL : sidos_signal_led_group(pidfd, 0, 0);
 
     return result == 0 || result == -EPERM;
 }

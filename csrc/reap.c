@@ -71,8 +71,10 @@ int sidh_reap_locked(struct sid_child *child)
         return reaped_elsewhere(child);
     if (result < 0 || !ended.code)
         return result;
-    memcpy(child->usage, ended.usage, sizeof child->usage);
-    __atomic_store_n(&child->has_usage, 1, __ATOMIC_RELEASE);
+    if (ended.has_usage) {
+        memcpy(child->usage, ended.usage, sizeof child->usage);
+        __atomic_store_n(&child->has_usage, 1, __ATOMIC_RELEASE);
+    }
     sidh_record(child, ended.code, ended.status);
     if (!stays)
         mark_reaped(child);

@@ -27,7 +27,7 @@ void sidh_put_off_stop(struct sid_child *child)
         return;
     child->report.stops |= 1 << SIGSTOP;
     if (child->pidfd >= 0)
-        sidos_signal_pidfd(child->pidfd, SIGCONT);
+        sidos_signal_pidfd(child->pidfd, child->pid, SIGCONT);
     else
         kill(child->pid, SIGCONT);
     if (!child->session)
@@ -126,8 +126,8 @@ int sidh_open_pipe(const struct sid_plan *plan, int *ends)
 {
     int result;
 
-    if (pipe2(ends, O_CLOEXEC) < 0)
-        return -errno;
+    if ((result = sidos_pipe(ends)) < 0)
+        return result;
     if ((result = sidh_out_of_the_way(plan, &ends[1])) == 0)
         return 0;
     close(ends[0]);

@@ -75,7 +75,10 @@ enum sid_call {
     SID_CALL_TIOCGPTPEER,
     SID_CALL_TIOCSWINSZ,
     SID_CALL_TCGETATTR,
-    SID_CALL_TCSETATTR
+    SID_CALL_TCSETATTR,
+    SID_CALL_POSIX_OPENPT,
+    SID_CALL_GRANTPT,
+    SID_CALL_UNLOCKPT
 };
 
 /* Special values of sid_plan.process_group; any other is a group to join or, with 0, to lead. */
@@ -181,12 +184,13 @@ struct sid_child {
     int has_usage;
     int stays;         /* not to be reaped yet: how many ask for it */
     uint64_t users;    /* of the pidfd, of which the last one closes it; above 32 bits, in which process they are */
-    uint64_t file;     /* the pidfd's inode: whoever closes all files gives the number to another */
+    uint64_t file;     /* by which the pidfd is known: whoever closes all files gives the number to another */
     int64_t usage[16]; /* struct rusage in its order, the two times in microseconds */
     int session;       /* of a detached one, which is nobody's child here: the session that it was started in; else 0 */
     int leader;        /* a pidfd of the process that has led it; -1: of no use in this kernel */
-    uint64_t leader_file; /* the inode of that */
-    int64_t start;        /* when a detached one without a pidfd has started, on the clock of sid_now; 0: it has gone */
+    uint64_t leader_file; /* by which that is known */
+    int64_t
+        start; /* when a detached one has started that no pidfd outlasts a fork for, on the clock of sid_now; 0: gone */
     struct sid_report report;
 };
 
@@ -403,6 +407,7 @@ struct sid_fork {
     int parent_pidfd;
     int cancellation;
     uint64_t mask;
+    uint64_t more; /* of signals 65 to 128 */
 };
 
 /* Blocks all signals of the caller and opens what the child will need: 0, or -errno with child->report filled. From

@@ -20,7 +20,10 @@ int sid_signal_child(struct sid_child *child, int signal)
 
     if (result <= 0)
         return result < 0 ? result : -ESRCH;
-    result = child->pidfd >= 0 ? sidos_signal_pidfd(child->pidfd, signal) : signal_by_number(child, signal);
+    if (child->pidfd >= 0 && (sidos_has_pidfds || child->session)) /* a child's number is its own under the lock */
+        result = sidos_signal_pidfd(child->pidfd, child->pid, signal);
+    else
+        result = signal_by_number(child, signal);
     sidh_release(child);
     return result;
 }

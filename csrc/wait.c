@@ -42,10 +42,10 @@ static int sleep_on(struct sleeper *sleeper, int64_t most)
         most = most < sleeper->moment ? most : sleeper->moment;
     }
     time = as_timespec(most);
-    ready = ppoll(&wait, sleeper->fd >= 0, &time, NULL);
+    ready = sidos_poll(&wait, sleeper->fd >= 0, &time);
     if (ready > 0)
         sleeper->fd = -1;
-    return ready < 0 ? -errno : 0;
+    return ready < 0 ? ready : 0;
 }
 
 static int wait_until(struct sid_child *child, int64_t deadline)

@@ -135,7 +135,7 @@ void sidh_adopt(struct sid_child *child, int pid, int pidfd)
     child->pidfd = pidfd;
     if (pidfd < 0 && (child->pidfd = sidh_open_pidfd(pid)) < 0) /* unreaped: the number is the child's */
         child->pidfd = SID_PIDFD_NONE;
-    child->file = sidh_file(child->pidfd);
+    child->file = sidos_mark_pidfd(child->pidfd);
 }
 
 int sidh_make_child(struct sidch_job *job, int way, struct sid_child *child)
@@ -152,6 +152,7 @@ int sidh_make_child(struct sidch_job *job, int way, struct sid_child *child)
 
     sidos_block(&was);
     job->parent_mask = was.mask;
+    job->parent_more = was.more;
     pid = start_child(job, way, &start, &call);
     sidos_unblock(&was);
     if (pid < 0)

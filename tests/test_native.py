@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import ffibuild
 import pytest
 
 from support import WAYS
 
 CSRC = Path(__file__).resolve().parents[1] / "csrc"
 NATIVE = Path(__file__).resolve().parent / "native"
-CHILD = sorted([*(CSRC / "child").glob("[!o]*.c"), CSRC / "child" / f"os_{sys.platform}.c"])
-PARENT = sorted([*CSRC.glob("*.c"), *(CSRC / "os").glob(f"{sys.platform}*.c")])
+FILES = [CSRC / name for name in ffibuild.PORTABLE_FILES + ffibuild.PLATFORM_FILES[ffibuild.SYSTEM]]
+CHILD = sorted(path for path in FILES if path.parent.name == "child")
+PARENT = sorted(path for path in FILES if path.parent.name != "child")
 FLAGS = ["-std=c11", "-D_GNU_SOURCE", "-g", f"-I{CSRC}"]
 SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-O1"]
 

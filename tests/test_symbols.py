@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import re
+import struct
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+import ffibuild
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 CHILD = ROOT / "csrc" / "child"
-SOURCES = sorted([*CHILD.glob("[!o]*.c"), CHILD / f"os_{sys.platform}.c"])
 
 # The table of signal-safety(7), POSIX.1-2001 to 2017.
 POSIX = set(
@@ -37,6 +39,18 @@ POSIX = set(
     )
 )
 
+# Whom the package is built for elsewhere, by zig's names.
+TARGETS = {"aarch64-macos.11.0": "darwin", "x86_64-macos.11.0": "darwin", "x86_64-freebsd": "freebsd"}
+
+
+def sources(system: str = ffibuild.SYSTEM) -> list[Path]:
+    """The child's files of a system, as the builder picks them."""
+    names = ffibuild.PORTABLE_FILES + ffibuild.PLATFORM_FILES[system]
+    return sorted(ROOT / "csrc" / name for name in names if name.startswith("child/"))
+
+
+SOURCES = sources()
+
 # What distributions and developers build with, besides the package's own flags.
 FLAGS = {
     "O0": ["-O0"],
@@ -47,9 +61,13 @@ FLAGS = {
 }
 
 
-def allowed_lines() -> list[tuple[str, str]]:
-    """(symbol, reason) of each line of allowed.txt."""
-    lines = (CHILD / "allowed.txt").read_text().splitlines()
+LISTS = {"linux": ["allowed.txt"], "darwin": ["allowed.txt", "allowed_bsd.txt"]}
+LISTS["freebsd"] = LISTS["darwin"]
+
+
+def allowed_lines(system: str = ffibuild.SYSTEM) -> list[tuple[str, str]]:
+    """(symbol, reason) of each line of a system's lists."""
+    lines = [line for name in LISTS[system] for line in (CHILD / name).read_text().splitlines()]
     entries = [line.partition("#") for line in lines if line.strip() and not line.startswith("#")]
     return [(symbol.strip(), reason.strip()) for symbol, _, reason in entries]
 
@@ -62,11 +80,36 @@ def symbols(nm: str, objects: Iterable[Path], kind: str) -> set[str]:
     return {name.removeprefix("_") if sys.platform == "darwin" else name for name in names}
 
 
-def not_allowed(nm: str, objects: list[Path]) -> set[str]:
-    """The symbols that the objects need from elsewhere and that allowed.txt does not have."""
-    undefined, own = symbols(nm, objects, "-u"), symbols(nm, objects, "--defined-only")
-    assert {"execve", "sidch_main"} <= undefined | own, f"nm saw nothing in {objects}"
-    return undefined - own - {symbol for symbol, _ in allowed_lines()}
+def mach_o_symbols(objects: Iterable[Path]) -> tuple[set[str], set[str]]:
+    """The undefined and the defined symbols of macOS's object files, likewise: other systems' nm can't read them."""
+    undefined: set[str] = set()
+    defined: set[str] = set()
+    for path in objects:
+        data = path.read_bytes()
+        magic, _, _, kind, command_count = struct.unpack_from("<5I", data)
+        assert (magic, kind) == (0xFEEDFACF, 1), f"{path} is no object file of 64 bits"
+        at = 32
+        for _ in range(command_count):
+            command, size, table, count, strings, _ = struct.unpack_from("<6I", data, at)
+            at += size
+            for row in range(count if command == 2 else 0):  # LC_SYMTAB
+                name, which, _, _, value = struct.unpack_from("<IBBHQ", data, table + 16 * row)
+                begin = strings + name
+                text = data[begin : data.index(b"\0", begin)].decode()
+                if which & 0xE0 == 0:  # it is not for debuggers
+                    is_undefined = which & 0x0E == 0 and value == 0
+                    (undefined if is_undefined else defined).add(text.removeprefix("_").split("$")[0])
+    return undefined, defined
+
+
+def not_allowed(nm: str, objects: list[Path], system: str = ffibuild.SYSTEM) -> set[str]:
+    """The symbols that the objects need from elsewhere and that the system's lists don't have."""
+    if system == "darwin" != ffibuild.SYSTEM:
+        undefined, own = mach_o_symbols(objects)
+    else:
+        undefined, own = symbols(nm, objects, "-u"), symbols(nm, objects, "--defined-only")
+    assert {"execve", "sidch_main"} <= undefined | own, f"nothing was seen in {objects}"
+    return undefined - own - {symbol for symbol, _ in allowed_lines(system)}
 
 
 def compiled(compiler: str, into: Path, sources: Iterable[Path], flags: list[str]) -> list[Path]:
@@ -103,6 +146,33 @@ def test_other_builds_need_only_allowed_symbols(
     assert not_allowed(need("nm"), objects) == set()
 
 
+@pytest.fixture(scope="module")
+def zig(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Path], None]:
+    """Compiles the child's files for a target into a directory, each by itself: of several zig takes the first."""
+    pytest.importorskip("ziglang")
+    cache = str(tmp_path_factory.mktemp("zig"))
+    environment = os.environ | {"ZIG_GLOBAL_CACHE_DIR": cache, "ZIG_LOCAL_CACHE_DIR": cache}
+
+    def compile_for(target: str, into: Path) -> None:
+        system = TARGETS[target]
+        command = [sys.executable, "-m", "ziglang", "cc", "-target", target, "-std=c11", "-O2", "-fPIC", "-g0"]
+        command += [f"-D{name}" for name in ffibuild.MACROS[system]]
+        for source in sources(system):
+            subprocess.run([*command, "-c", str(source)], cwd=into, env=environment, check=True)
+
+    return compile_for
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_the_objects_of_other_systems_need_only_allowed_symbols(
+    target: str, zig: Callable[[str, Path], None], need: Callable[..., str], tmp_path: Path
+) -> None:
+    zig(target, tmp_path)
+    objects = sorted(tmp_path.glob("*.o"))
+    assert len(objects) == len(sources(TARGETS[target]))
+    assert not_allowed(need("nm"), objects, TARGETS[target]) == set()
+
+
 @pytest.mark.parametrize(
     ("symbol", "header", "call"),
     [
@@ -125,9 +195,9 @@ def test_a_step_that_calls_something_else_is_caught(
 
 
 def test_each_symbol_that_posix_does_not_list_has_a_reason() -> None:
-    assert [symbol for symbol, reason in allowed_lines() if symbol not in POSIX and not reason] == []
+    assert [symbol for symbol, reason in allowed_lines("freebsd") if symbol not in POSIX and not reason] == []
 
 
 def test_no_symbol_is_allowed_twice() -> None:
-    names = [symbol for symbol, _ in allowed_lines()]
+    names = [symbol for symbol, _ in allowed_lines("freebsd")]
     assert sorted(set(names)) == sorted(names)

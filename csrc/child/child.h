@@ -35,6 +35,7 @@ struct sidch_job {
     const char *const *envp;
     int *scratch;                /* move_count ints: where each source has been lifted to */
     uint64_t parent_mask;        /* the caller's signal mask before all were blocked */
+    uint64_t parent_more;        /* the same of signals 65 to 128, where there are any */
     int handlers_reset;          /* the kernel has reset caught signals already */
     int in_cgroup;               /* the kernel has put the child there already */
     int cgroup_fd;               /* of plan->cgroup */
@@ -125,10 +126,12 @@ void sidch_return_foreground(struct sidch_state *);
 int sidch_is_target(const struct sid_plan *, int fd);
 /* Whether `fd` is to stay open when all others are closed. fds.c */
 int sidch_is_kept(const struct sidch_state *, int fd);
+/* The least number >= `from` that the plan keeps, or with `own` one that we need ourselves; -1: none. fds.c */
+int sidch_next_kept(const struct sidch_state *, int from, int own);
 /* Closes what was opened for the steps, in a process that goes on. fds.c */
 void sidch_close_own(struct sidch_state *, int all_is_done);
 
-/* What differs between systems: os_linux.c. Each returns >= 0 or -errno. */
+/* What differs between systems: os_linux.c and its like. Each returns >= 0 or -errno. */
 
 /* Marks fds `first` to `last` close-on-exec, or closes them `now`. */
 int sidch_os_close_range(unsigned first, unsigned last, int now);
@@ -152,8 +155,9 @@ int sidch_os_tell_of_exec(struct sidch_page *, struct sidch_robust_head *);
 /* Resets caught signals (where there is an exec to come) and those of default_signals to SIG_DFL, sets those of
  * ignore_signals to SIG_IGN. */
 int sidch_os_dispositions(struct sidch_state *);
-/* From here to exec a stop signal is noted (sidch_note_stop) and stops nobody. */
-int sidch_os_catch_stops(struct sidch_state *);
-int sidch_os_set_mask(uint64_t mask);
+/* Where a signal handler finds the state: a place that this child has for itself. */
+struct sidch_state **sidch_os_anchor(void);
+/* `more`: signals 65 to 128. */
+int sidch_os_set_mask(uint64_t mask, uint64_t more);
 
 #endif

@@ -145,15 +145,14 @@ int sidch_fds(struct sidch_state *state)
     return result;
 }
 
-/* The least number >= `from` that is kept, or -1. */
-static int next_kept(const struct sidch_state *state, int from)
+int sidch_next_kept(const struct sidch_state *state, int from, int own_too)
 {
     const struct sidch_job *job = state->job;
     const int own[] = {state->cwd_fd, job->report_fd, job->parent_pidfd, job->cgroup_fd};
     int i = first_move(state->plan, from);
     int next = i < state->plan->move_count ? state->plan->moves[i].target : -1;
 
-    for (i = 0; job->goes_on && i < (int)(sizeof own / sizeof *own); i++)
+    for (i = 0; own_too && i < (int)(sizeof own / sizeof *own); i++)
         if (own[i] >= from && (next < 0 || own[i] < next))
             next = own[i];
     return next;
@@ -168,7 +167,7 @@ int sidch_close_fds(struct sidch_state *state)
 
     if (!state->plan->close_fds)
         return 0;
-    while ((kept = next_kept(state, (int)first)) >= 0) {
+    while ((kept = sidch_next_kept(state, (int)first, now)) >= 0) {
         if ((unsigned)kept > first && sidch_os_close_range(first, (unsigned)kept - 1, now) < 0)
             return sidch_os_close_others(state);
         first = (unsigned)kept + 1;

@@ -142,36 +142,14 @@ int sidch_os_dispositions(struct sidch_state *state)
 }
 
 /* Other children may share this memory just now, so no variable leads to the state: the stack does. */
-static struct sidch_state **anchor(void)
+struct sidch_state **sidch_os_anchor(void)
 {
     return (struct sidch_state **)((uintptr_t)__builtin_frame_address(0) & ~((uintptr_t)SIDCH_STACK_SIZE - 1));
 }
 
-static void on_stop(int signal)
+int sidch_os_set_mask(uint64_t mask, uint64_t more)
 {
-    sidch_note_stop(*anchor(), signal);
-}
-
-/* libc's sigaction here: a handler that returns needs its restorer. */
-int sidch_os_catch_stops(struct sidch_state *state)
-{
-    static const int caught[] = {SIGTSTP, SIGTTIN, SIGTTOU, SIGCONT};
-    struct sigaction action = {.sa_handler = on_stop, .sa_flags = SA_RESTART};
-
-    *anchor() = state;
-    sigfillset(&action.sa_mask);
-    for (size_t i = 0; i < sizeof caught / sizeof *caught; i++) {
-        struct sigaction old;
-        if (sigaction(caught[i], NULL, &old) < 0)
-            return -errno;
-        if (old.sa_handler == SIG_DFL && sigaction(caught[i], &action, NULL) < 0)
-            return -errno;
-    }
-    return 0;
-}
-
-int sidch_os_set_mask(uint64_t mask)
-{
+    (void)more;
     return syscall(SYS_rt_sigprocmask, SIG_SETMASK, &mask, NULL, (size_t)SET_SIZE) < 0 ? -errno : 0;
 }
 

@@ -101,7 +101,7 @@ static int run_steps(struct sidch_state *state)
 /* Blocks all signals again: tcsetpgrp's SIGTTOU, and nothing may end the process before it has reported. */
 static void give_up(struct sidch_state *state)
 {
-    sidch_os_set_mask(~(uint64_t)0);
+    sidch_os_set_mask(~(uint64_t)0, ~(uint64_t)0);
     sidch_return_foreground(state);
     sidch_deliver(state->job, &state->report);
 }

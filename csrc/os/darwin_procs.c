@@ -13,57 +13,15 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "os.h"
+#include "bsd.h"
 
-/* The kernel's NO_PID, one more than the largest pid: what a terminal without a foreground group has. */
-enum { NO_GROUP = 100000 };
+/* proc_listallpids(3) would be cheaper, but leaves out processes without a word when more have come since the count. */
+int sidos_table[] = {CTL_KERN, KERN_PROC, KERN_PROC_ALL, 0};
+const unsigned sidos_table_depth = 4;
 
-/* Everybody's records, with room for `spare` more than there are, in an array for the caller to free; how many. */
-static int read_table(struct kinfo_proc **table, size_t spare)
+int sidos_pid_of(const struct kinfo_proc *record)
 {
-    int name[] = {CTL_KERN, KERN_PROC, KERN_PROC_ALL, 0}, error;
-    size_t size;
-
-    *table = NULL;
-    if (sysctl(name, 4, NULL, &size, NULL, 0) < 0)
-        return -errno;
-    size += spare * sizeof **table;
-    *table = malloc(size);
-    if (!*table)
-        return -ENOMEM;
-    if (sysctl(name, 4, *table, &size, NULL, 0) == 0)
-        return (int)(size / sizeof **table);
-    error = errno;
-    free(*table);
-    return -error;
-}
-
-/* ENOMEM: more have come since the count. proc_listallpids(3) would be cheaper, but leaves out those without a word. */
-static int read_whole_table(struct kinfo_proc **table)
-{
-    int count = -ENOMEM;
-
-    for (size_t spare = 64; count == -ENOMEM && spare < NO_GROUP; spare *= 4)
-        count = read_table(table, spare);
-    return count == -EPERM ? -ENOENT : count; /* a sandbox */
-}
-
-/* The kernel's own pid, 0, would mean the caller or its group to getsid(2) and kill(2). */
-int sidos_list_pids(int **pids, int thoroughly)
-{
-    struct kinfo_proc *table;
-    int size = read_whole_table(&table), count = 0;
-
-    (void)thoroughly; /* the system shows all that it ever does */
-    *pids = NULL;
-    if (size < 0)
-        return size;
-    *pids = malloc(((size_t)size + 1) * sizeof **pids);
-    for (int i = 0; *pids && i < size; i++)
-        if (table[i].kp_proc.p_pid > 0)
-            (*pids)[count++] = table[i].kp_proc.p_pid;
-    free(table);
-    return *pids ? count : -ENOMEM;
+    return record->kp_proc.p_pid;
 }
 
 /* getsid(2) finds no zombie. Whoever is left of its group is in the same session, unless it leaves the group for one of
@@ -140,26 +98,41 @@ static void fill(struct sid_process *process, const struct kinfo_proc *record)
     process->state = state_of(proc);
     process->lives = proc->p_stat != SZOMB;
     process->is_kernels = (proc->p_flag & P_SYSTEM) != 0;
-    process->tpgid = has_terminal && more->e_tpgid < NO_GROUP ? more->e_tpgid : -1;
+    process->tpgid = has_terminal && more->e_tpgid < SIDOS_NO_GROUP ? more->e_tpgid : -1;
     process->user = more->e_ucred.cr_uid;
     process->tty = has_terminal ? (uint32_t)more->e_tdev : 0;
-    process->start = (int64_t)proc->p_starttime.tv_sec * 1000000000 + (int64_t)proc->p_starttime.tv_usec * 1000;
+    process->start = sidos_nanoseconds(&proc->p_starttime);
     strlcpy(process->command, proc->p_comm, sizeof process->command);
 }
 
-/* proc_pidinfo(PROC_PIDTBSDINFO) would do for our own user's processes only. */
+/* 1, 0 or -errno. proc_pidinfo(PROC_PIDTBSDINFO) would do for our own user's processes only. */
+static int read_record(int pid, struct kinfo_proc *record)
+{
+    int name[] = {CTL_KERN, KERN_PROC, KERN_PROC_PID, pid};
+    size_t size = sizeof *record;
+
+    if (sysctl(name, 4, record, &size, NULL, 0) < 0)
+        return errno == EPERM ? -EACCES : -errno;
+    return size == sizeof *record; /* no error: there is none */
+}
+
 int sidos_describe(struct sid_process *process)
 {
-    int name[] = {CTL_KERN, KERN_PROC, KERN_PROC_PID, process->pid};
     struct kinfo_proc record;
-    size_t size = sizeof record;
+    int result = read_record(process->pid, &record);
 
-    if (sysctl(name, 4, &record, &size, NULL, 0) < 0)
-        return errno == EPERM ? -EACCES : -errno;
-    if (size < sizeof record) /* no error: there is none */
-        return 0;
-    fill(process, &record);
-    return 1;
+    if (result == 1)
+        fill(process, &record);
+    return result;
+}
+
+/* By the flag for which setpgid(2) refuses a child that has: a fork clears it. */
+int sidos_has_executed(int pid, int fd, int pipe_fd, int is_like_us)
+{
+    struct kinfo_proc record;
+
+    (void)fd, (void)pipe_fd, (void)is_like_us;
+    return read_record(pid, &record) == 1 && (record.kp_proc.p_flag & P_EXEC);
 }
 
 /* The arguments in the area that the kernel gives: their number, the program's path, padded to the size of a pointer,
@@ -194,7 +167,7 @@ static void add_arguments(struct sid_process *process, struct sid_text *text, co
 
 /* EINVAL for another user's process. Of what does not fit the kernel gives the end, not the beginning; and it takes no
    more room than this. */
-static void read_arguments(struct sid_process *process, struct sid_text *text)
+void sidos_read_arguments(struct sid_process *process, struct sid_text *text)
 {
     int name[] = {CTL_KERN, KERN_PROCARGS2, process->pid};
     size_t size = ARG_MAX;
@@ -206,15 +179,6 @@ static void read_arguments(struct sid_process *process, struct sid_text *text)
         add_arguments(process, text, arguments, size);
     }
     free(area);
-}
-
-int sidos_describe_fully(struct sid_process *process, struct sid_text *text)
-{
-    int result = sidos_describe(process);
-
-    if (result > 0 && process->lives && !process->is_kernels)
-        read_arguments(process, text);
-    return result;
 }
 
 int sidos_terminal_path(uint64_t device, char *path, int room)

@@ -12,62 +12,14 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "os.h"
+#include "bsd.h"
 
-/* The kernel's NO_PID, one more than the largest pid: what a terminal without a foreground group has. */
-enum { NO_GROUP = 100000 };
+int sidos_table[] = {CTL_KERN, KERN_PROC, KERN_PROC_PROC};
+const unsigned sidos_table_depth = 3;
 
-/* Everybody's records, with room for `spare` more than there are, in an array for the caller to free; how many. */
-static int read_table(struct kinfo_proc **table, size_t spare)
+int sidos_pid_of(const struct kinfo_proc *record)
 {
-    int name[] = {CTL_KERN, KERN_PROC, KERN_PROC_PROC}, error;
-    size_t size;
-
-    *table = NULL;
-    if (sysctl(name, 3, NULL, &size, NULL, 0) < 0)
-        return -errno;
-    size += spare * sizeof **table;
-    *table = malloc(size);
-    if (!*table)
-        return -ENOMEM;
-    if (sysctl(name, 3, *table, &size, NULL, 0) == 0)
-        return (int)(size / sizeof **table);
-    error = errno;
-    free(*table);
-    return -error;
-}
-
-/* ENOMEM: more have come since the count. */
-static int read_whole_table(struct kinfo_proc **table)
-{
-    int count = -ENOMEM;
-
-    for (size_t spare = 64; count == -ENOMEM && spare < NO_GROUP; spare *= 4)
-        count = read_table(table, spare);
-    return count == -EPERM ? -ENOENT : count; /* capability mode */
-}
-
-/* The kernel's own pid, 0, would mean the caller or its group to getsid(2) and kill(2). */
-int sidos_list_pids(int **pids, int thoroughly)
-{
-    struct kinfo_proc *table;
-    int size = read_whole_table(&table), count = 0;
-
-    (void)thoroughly; /* the system shows all that it ever does */
-    *pids = NULL;
-    if (size < 0)
-        return size;
-    *pids = malloc(((size_t)size + 1) * sizeof **pids);
-    for (int i = 0; *pids && i < size; i++)
-        if (table[i].ki_pid > 0)
-            (*pids)[count++] = table[i].ki_pid;
-    free(table);
-    return *pids ? count : -ENOMEM;
-}
-
-static int64_t nanoseconds(const struct timeval *time)
-{
-    return (int64_t)time->tv_sec * 1000000000 + (int64_t)time->tv_usec * 1000;
+    return record->ki_pid;
 }
 
 static int64_t boot_time(void)
@@ -76,7 +28,7 @@ static int64_t boot_time(void)
     struct timeval time;
     size_t size = sizeof time;
 
-    return sysctl(name, 2, &time, &size, NULL, 0) < 0 ? 0 : nanoseconds(&time);
+    return sysctl(name, 2, &time, &size, NULL, 0) < 0 ? 0 : sidos_nanoseconds(&time);
 }
 
 /* The record of `pid`, and when the system has booted by the clock that the record goes by; 1, 0 or -errno. A number
@@ -133,10 +85,10 @@ static void fill(struct sid_process *process, const struct kinfo_proc *record, i
     process->state = state_of(record);
     process->lives = record->ki_stat != SZOMB;
     process->is_kernels = (record->ki_flag & P_KPROC) != 0;
-    process->tpgid = has_terminal && record->ki_tpgid < NO_GROUP ? record->ki_tpgid : -1;
+    process->tpgid = has_terminal && record->ki_tpgid < SIDOS_NO_GROUP ? record->ki_tpgid : -1;
     process->user = record->ki_uid;
     process->tty = has_terminal ? record->ki_tdev : 0;
-    process->start = nanoseconds(&record->ki_start) - boot;
+    process->start = sidos_nanoseconds(&record->ki_start) - boot;
     strlcpy(process->command, record->ki_comm, sizeof process->command);
 }
 
@@ -153,8 +105,18 @@ int sidos_describe(struct sid_process *process)
     return result;
 }
 
+/* By the flag for which setpgid(2) refuses a child that has: a fork clears it. */
+int sidos_has_executed(int pid, int fd, int pipe_fd, int is_like_us)
+{
+    struct kinfo_proc record;
+    int64_t boot;
+
+    (void)fd, (void)pipe_fd, (void)is_like_us;
+    return read_record(pid, &record, &boot) == 1 && (record.ki_flag & P_EXEC);
+}
+
 /* ENOMEM: there was too little room, or the process has unmapped some of it. Either way `size` bytes were read. */
-static void read_arguments(struct sid_process *process, struct sid_text *text)
+void sidos_read_arguments(struct sid_process *process, struct sid_text *text)
 {
     int name[] = {CTL_KERN, KERN_PROC, KERN_PROC_ARGS, process->pid}, result;
     size_t room = text->used < text->room ? text->room - text->used : 0, size = room;
@@ -165,15 +127,6 @@ static void read_arguments(struct sid_process *process, struct sid_text *text)
     process->arguments = text->used;
     process->size = (int)size;
     text->used += result < 0 && errno == ENOMEM && size == room ? room + 1 : size;
-}
-
-int sidos_describe_fully(struct sid_process *process, struct sid_text *text)
-{
-    int result = sidos_describe(process);
-
-    if (result > 0 && process->lives && !process->is_kernels)
-        read_arguments(process, text);
-    return result;
 }
 
 /* A device without a name is called after its number, with a # before it. */

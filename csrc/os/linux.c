@@ -1,5 +1,7 @@
 /* Linux: signals, pidfds, waiting. */
 #include <fcntl.h>
+#include <grp.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -15,6 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "../child/child.h"
 #include "os.h"
 
 /* Their numbers are the same on all architectures; old headers lack them. */
@@ -30,6 +33,9 @@
 #endif
 
 enum { BY_PIDFD = 3 /* P_PIDFD, Linux 5.4 */ };
+
+const int sidos_has_pidfds = 1;
+const int sidos_any_child = __WALL;
 
 /* The raw call, since libc's leaves out the signals that it uses itself, and lets nobody see them in the old mask. */
 static void block(uint64_t signals, struct sidos_blocked *was)
@@ -152,15 +158,30 @@ int sidos_open_readable(void)
     return fd < 0 ? -errno : fd;
 }
 
-int sidos_signal_pidfd(int pidfd, int signal)
+uint64_t sidos_mark_pidfd(int fd)
 {
+    struct stat file;
+
+    return fd >= 0 && fstat(fd, &file) == 0 ? (uint64_t)file.st_ino : 0;
+}
+
+/* By the inode: since Linux 6.9 a process's pidfds have one that is theirs alone. */
+int sidos_is_that_pidfd(int fd, uint64_t mark)
+{
+    return sidos_mark_pidfd(fd) == mark;
+}
+
+int sidos_signal_pidfd(int pidfd, int pid, int signal)
+{
+    (void)pid;
     return syscall(SYS_pidfd_send_signal, pidfd, signal, NULL, 0U) < 0 ? -errno : 0;
 }
 
-int sidos_signal_led_group(int pidfd, int signal)
+int sidos_signal_led_group(int pidfd, int pid, int signal)
 {
     const unsigned to_group = 1U << 2; /* PIDFD_SIGNAL_PROCESS_GROUP, Linux 6.9 */
 
+    (void)pid;
     return syscall(SYS_pidfd_send_signal, pidfd, signal, NULL, to_group) < 0 ? -errno : 0;
 }
 
@@ -190,7 +211,7 @@ int sidos_status_of_reaped(int pidfd, int *status)
 {
     for (int tries = 0; tries < 200; tries++) {
         struct timespec moment = {0, tries < 100 ? 100000 : 10000000}; /* on a busy machine it may not run for long */
-        int is_gone = pidfd >= 0 && sidos_signal_pidfd(pidfd, 0) == -ESRCH;
+        int is_gone = pidfd >= 0 && sidos_signal_pidfd(pidfd, 0, 0) == -ESRCH;
         int told = ask_status(pidfd, status);
         if (told)
             return told > 0 ? 0 : -1;
@@ -199,33 +220,6 @@ int sidos_status_of_reaped(int pidfd, int *status)
         nanosleep(&moment, NULL);
     }
     return -1;
-}
-
-static int64_t microseconds(const struct timeval *time)
-{
-    return (int64_t)time->tv_sec * 1000000 + time->tv_usec;
-}
-
-static void copy_usage(int64_t *to, const struct rusage *from)
-{
-    const int64_t usage[16] = {microseconds(&from->ru_utime),
-                               microseconds(&from->ru_stime),
-                               from->ru_maxrss,
-                               from->ru_ixrss,
-                               from->ru_idrss,
-                               from->ru_isrss,
-                               from->ru_minflt,
-                               from->ru_majflt,
-                               from->ru_nswap,
-                               from->ru_inblock,
-                               from->ru_oublock,
-                               from->ru_msgsnd,
-                               from->ru_msgrcv,
-                               from->ru_nsignals,
-                               from->ru_nvcsw,
-                               from->ru_nivcsw};
-
-    memcpy(to, usage, sizeof usage);
 }
 
 /* The raw waitid has a fifth argument: the usage of this one child. */
@@ -244,8 +238,49 @@ int sidos_wait(int pid, int pidfd, int options, struct sidos_ended *ended)
         return -errno;
     ended->code = info.si_pid ? info.si_code : 0;
     ended->status = info.si_status;
-    copy_usage(ended->usage, &usage);
+    ended->has_usage = 1;
+    sidos_copy_usage(ended->usage, &usage);
     return 0;
+}
+
+int sidos_poll(struct pollfd *files, unsigned count, const struct timespec *timeout)
+{
+    int ready = ppoll(files, count, timeout, NULL);
+
+    return ready < 0 ? -errno : ready;
+}
+
+int sidos_pipe(int *ends)
+{
+    return pipe2(ends, O_CLOEXEC) < 0 ? -errno : 0;
+}
+
+int sidos_release_ctty(int fd)
+{
+    return ioctl(fd, TIOCNOTTY) < 0 ? -errno : 0;
+}
+
+/* libc's, since a raw call would change the calling thread only. */
+static int set_groups(size_t count, const unsigned *groups)
+{
+    return setgroups(count, groups);
+}
+
+static int set_group(unsigned group)
+{
+    return setresgid(group, group, group);
+}
+
+static int set_user(unsigned user)
+{
+    return setresuid(user, user, user);
+}
+
+const struct sidch_ids *sidos_process_ids(void)
+{
+    static const struct sidch_ids ids = {set_groups, set_group, set_user};
+
+    return &ids;
 }
 
 /* The raw call, for which libc has no name. A wake, another value, a signal, the time: the caller looks again. */

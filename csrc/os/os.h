@@ -4,6 +4,11 @@
 
 #include "../sid.h"
 
+struct pollfd;
+struct rusage;
+struct sidch_ids;
+struct timespec;
+
 /* How to make a child and what came of it. */
 struct sidos_start {
     int (*main)(void *); /* the child's function; never returns */
@@ -37,7 +42,7 @@ void sidos_await_release(uint32_t *busy, int group);
 /* The best way that this system can be shown to support; -EAGAIN or -ENOMEM of `call` for now. */
 int sidos_probe_way(enum sid_call *call);
 
-/* Whether the caller is the thread whose end is the end of the process. */
+/* Whether the caller is the thread whose end is the end of the process; always where no step is of a thread alone. */
 int sidos_is_main_thread(void);
 /* Names the calling thread in listings. */
 void sidos_name_thread(const char *name);
@@ -53,6 +58,7 @@ int sidos_next_child_is_init(void);
 /* Blocks every signal of the calling thread, libc's own too, and thread cancellation. */
 struct sidos_blocked {
     uint64_t mask; /* as it was; bit n-1 for signal n */
+    uint64_t more; /* signals 65 to 128, where there are any */
     int cancellation;
 };
 void sidos_block(struct sidos_blocked *was);
@@ -61,23 +67,36 @@ void sidos_block(struct sidos_blocked *was);
 void sidos_block_all_but_libcs(struct sidos_blocked *was);
 void sidos_unblock(const struct sidos_blocked *was);
 
+/* 0: what stands for a pidfd is a kqueue. It polls readable once the process has ended, and that is all: signals go by
+   number, and a forked child does not inherit it. */
+extern const int sidos_has_pidfds;
 /* A pidfd of process `pid`; -ENOSYS where there is none. */
 int sidos_open_pidfd(int pid);
 /* A file descriptor that polls readable from now on. */
 int sidos_open_readable(void);
-/* Sends `signal` through `pidfd`. */
-int sidos_signal_pidfd(int pidfd, int signal);
-/* Signals the group that the process leads or, reaped, has led; 0, -ESRCH if none is left, -EINVAL before Linux 6.9. */
-int sidos_signal_led_group(int pidfd, int signal);
+/* By what an open pidfd is known again, 0 for no open file; and whether `fd` is the one of which that was asked. */
+uint64_t sidos_mark_pidfd(int fd);
+int sidos_is_that_pidfd(int fd, uint64_t mark);
+/* Sends `signal` to process `pid` through its `pidfd`; by number where that can't be, unless the pidfd tells that the
+   process has ended. */
+int sidos_signal_pidfd(int pidfd, int pid, int signal);
+/* Signals the group that the process leads or, reaped, has led; 0, -ESRCH if none is left, -EINVAL before Linux 6.9.
+   Elsewhere -EINVAL once the process has ended. */
+int sidos_signal_led_group(int pidfd, int pid, int signal);
 /* The wait status of a child that was reaped elsewhere, -1 when the system can't tell. */
 int sidos_status_of_reaped(int pidfd, int *status);
 /* waitid(2), by `pidfd` where the kernel takes one, with the child's resource usage. */
 struct sidos_ended {
     int code; /* CLD_*; 0: nothing to report yet */
     int status;
+    int has_usage; /* of a child that has ended: some systems tell it to who reaps it alone */
     int64_t usage[16];
 };
 int sidos_wait(int pid, int pidfd, int options, struct sidos_ended *ended);
+/* Among its options: a child without an exit signal too. */
+extern const int sidos_any_child;
+/* A struct rusage as struct sid_child has it. */
+void sidos_copy_usage(int64_t *to, const struct rusage *from);
 /* Open a side of a pseudo-terminal, close-on-exec, and not to become the caller's controlling terminal; its file
    descriptor, or -errno of `call`, an enum sid_call. */
 int sidos_open_manager(int *call);
@@ -106,12 +125,21 @@ int sidos_describe_fully(struct sid_process *process, struct sid_text *text);
 int sidos_terminal_path(uint64_t device, char *path, int room);
 int64_t sidos_now(void);
 
+/* ppoll(2) without a mask; 0 or more, or -errno. */
+int sidos_poll(struct pollfd *files, unsigned count, const struct timespec *timeout);
+/* pipe(2), close-on-exec; 0. */
+int sidos_pipe(int *ends);
+/* TIOCNOTTY; 0. */
+int sidos_release_ctty(int fd);
+/* How a whole process changes its credentials. */
+const struct sidch_ids *sidos_process_ids(void);
+
 /* Sleeps up to `milliseconds` as long as `word` is `value`, which may be in memory shared with other processes. */
 void sidos_await_word(uint32_t *word, uint32_t value, int milliseconds);
-/* Whether /proc is there and numbers processes as we do. */
+/* Whether /proc is there and numbers processes as we do; always where none is needed. */
 int sidos_proc_is_ours(void);
-/* Whether `pid` has no longer `fd` open on the pipe that `pipe_fd` is an end of: it has executed its program.
-   `is_like_us`: until then we may look into it. */
+/* Whether `pid` has executed its program: it has no longer `fd` open on the pipe that `pipe_fd` is an end of, or the
+   kernel says so. `is_like_us`: until then we may look into it. */
 int sidos_has_executed(int pid, int fd, int pipe_fd, int is_like_us);
 
 #endif

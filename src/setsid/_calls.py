@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 from ._errors import error
 from ._fields import and_if_path
@@ -162,12 +163,15 @@ def acquire_ctty(fd: int | HasFileno, *, steal: bool = False) -> None:
     """Make the terminal `fd` (a file descriptor or a file) the controlling terminal of the caller's session.
 
     The caller must be a session leader without a controlling terminal. With `steal` the terminal is taken from the
-    session that has it (Linux, needs CAP_SYS_ADMIN). Does nothing when it is the caller's already.
+    session that has it (Linux, needs CAP_SYS_ADMIN; NotImplementedError elsewhere). Does nothing when it is the
+    caller's already.
     Raises SystemCallError: EPERM when the caller is no session leader, has a controlling terminal, the terminal is
     another session's, or `fd` is open for writing only; ENOTTY, EBADF. ioctl_tty(2), TIOCSCTTY.
     """
     if type(fd) is not int:
         fd = as_fd(fd)
+    if steal and sys.platform != "linux":
+        raise NotImplementedError(f"steal: {sys.platform} takes no terminal from another session")
     result = lib.sid_acquire_ctty(fd, bool(steal))
     if result < 0:
         raise error(result, "ioctl(TIOCSCTTY)", fd)
@@ -177,8 +181,8 @@ def release_ctty(fd: int | HasFileno) -> None:
     """Give up the caller's controlling terminal, which `fd` (a file descriptor or a file) must be.
 
     When the caller leads its session, the whole session loses the terminal, and its foreground process group gets
-    SIGHUP and SIGCONT. Raises SystemCallError: ENOTTY when `fd` is not the controlling terminal, EBADF.
-    ioctl_tty(2), TIOCNOTTY.
+    SIGHUP and SIGCONT. Raises SystemCallError: ENOTTY when `fd` is not the controlling terminal, EBADF; on macOS EINVAL
+    for a session's leader. ioctl_tty(2), TIOCNOTTY.
     """
     if type(fd) is not int:
         fd = as_fd(fd)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,9 +35,27 @@ def look_up(setup: ChildSetup) -> tuple[int | None, int | None, list[int] | None
         groups = os.getgrouplist(entry.pw_name, entry.pw_gid if group is None else group)
     elif user is not None:
         groups = []
-    if groups is not None and _are_held(groups, None if setup.extra_groups is not None else group):
+    if (
+        groups is not None
+        and not _are_unknown()
+        and _are_held(groups, None if setup.extra_groups is not None else group)
+    ):
         groups = None  # setting them needs a right even so
+    if groups is not None and sys.platform != "linux":
+        groups = _as_set_there(groups, os.getegid() if group is None else group)
     return user, group, groups  # type: ignore[return-value]  # a user without an entry is a number
+
+
+def _are_unknown() -> bool:
+    """MacOS tells a root process which groups its user's entry has, not which it holds."""
+    return sys.platform == "darwin" and os.geteuid() == 0
+
+
+def _as_set_there(groups: list[int], group: int) -> list[int]:
+    """FreeBSD before 15 takes the first one for the effective group; macOS takes 16, and looks up the others itself."""
+    if sys.platform.startswith("freebsd"):
+        return [group, *groups]
+    return groups[: os.sysconf("SC_NGROUPS_MAX")]
 
 
 def _are_held(groups: list[int], group: int | None) -> bool:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import errno
 
 from ._calls import as_int
-from ._errors import error
+from ._errors import SIGNAL, error
 from ._marshal import DETACHED
 from ._native import ffi, lib
-from ._process import FOREVER, SIGTERM, _until
+from ._process import FOREVER, SIGTERM, _until, no_handle
 from ._setup import with_changes
 from ._spawn import start
 
@@ -112,14 +112,14 @@ class DetachedProcess:
         return self._child.pid
 
     def fileno(self) -> int:
-        """A file descriptor that polls readable once the process has ended: its pidfd. It is the handle's own: don't
-        close it. pidfd_open(2)
+        """A file descriptor that polls readable once the process has ended: its pidfd, or a kqueue on
+        macOS and FreeBSD. It is the handle's own: don't close it, nor read from it. pidfd_open(2), kqueue(2)
 
         Raises NotImplementedError where the kernel has no such thing, ValueError after close().
         """
         fd = lib.sid_fileno(self._child)
         if fd == -errno.ENOSYS:
-            raise NotImplementedError("this kernel has no pidfds (Linux has them since 5.3)")
+            raise no_handle()
         if fd < 0:
             raise self._closed_error()
         return fd
@@ -159,14 +159,12 @@ class DetachedProcess:
         if not self.is_alive():
             return
         if self._child.pidfd == lib.SID_PIDFD_NONE:
-            raise NotImplementedError(
-                "this kernel has no pidfds (Linux has them since 5.3): it might be another process"
-            )
+            raise no_handle(": it might be another process")
         result = lib.sid_signal_child(self._child, signal)
         if result == -errno.EBADF:
             raise self._closed_error()
         if result < 0 and result != -errno.ESRCH:
-            raise error(result, "pidfd_send_signal", signal)
+            raise error(result, SIGNAL, signal)
 
     def end(self, grace: float = 5.0, *, signal: int = SIGTERM) -> EndReport:
         """End the session that the process was started in, and the process itself if it has left that.

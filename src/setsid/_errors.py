@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from ._native import _Report
 
 # By enum sid_call of csrc/sid.cdef.h.
-CALLS = (
+_CALLS = (
     "",
     "setsid",
     "setpgid",
@@ -55,7 +56,22 @@ CALLS = (
     "ioctl(TIOCSWINSZ)",
     "tcgetattr",
     "tcsetattr",
+    "posix_openpt",
+    "grantpt",
+    "unlockpt",
 )
+
+_OTHERS: dict[str, str] = {}  # as other systems call them
+if sys.platform == "darwin":
+    _OTHERS = {"pipe2": "pipe", "setresgid": "setregid", "setresuid": "setreuid"}
+elif sys.platform.startswith("freebsd"):
+    _OTHERS = {
+        "prctl(PR_SET_NO_NEW_PRIVS)": "procctl(PROC_NO_NEW_PRIVS_CTL)",
+        "prctl(PR_SET_PDEATHSIG)": "procctl(PROC_PDEATHSIG_CTL)",
+    }
+CALLS = tuple(_OTHERS.get(call, call) for call in _CALLS)
+# What tells of a process's end, and what sends it a signal.
+HANDLE, SIGNAL = ("pidfd", "pidfd_send_signal") if sys.platform == "linux" else ("kqueue", "kill")
 
 # By (SystemCallError or a subclass, built-in class).
 _classes: dict[tuple[type, type], type[SystemCallError]] = {}

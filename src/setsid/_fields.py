@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 INT_MAX = 2**31 - 1
 ID_MAX = 2**32 - 2  # the last number means "unchanged" to the kernel
+SIGNAL_MAX = 64
 CPU_MAX = 2**16 - 1  # far beyond any kernel's
 RLIM_INFINITY = -1
 NO_LIMIT = 2**64 - 1  # the same, as C has it
@@ -171,12 +172,14 @@ _signal_numbers: frozenset[int] = frozenset()
 
 
 def known_signals() -> frozenset[int]:
-    """All signals there are; `signal.valid_signals` takes long to tell."""
+    """All signals that a plan may name; `signal.valid_signals` takes long to tell. FreeBSD's real-time signals, which
+    come after 64, are none of them: C has a word of 64 bits for a set.
+    """
     global _signal_numbers
     if not _signal_numbers:
         import signal
 
-        _signal_numbers = frozenset(map(int, signal.valid_signals()))
+        _signal_numbers = frozenset(number for number in map(int, signal.valid_signals()) if number <= SIGNAL_MAX)
     return _signal_numbers
 
 

@@ -46,7 +46,15 @@ def _no_process(errno: int, pid: int) -> str | None:
 
 def _exists(pid: int) -> bool:
     """Asked of the kernel: /proc may be missing, or hide the processes of others."""
-    return lib.sid_getsid(pid) != -codes.ESRCH
+    if lib.sid_getsid(pid) != -codes.ESRCH:
+        return True
+    try:  # the BSDs' getsid finds no zombie
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        pass
+    return True
 
 
 def _setpgid(errno: int, pid: int, pgid: int) -> str | None:

@@ -6,6 +6,7 @@ import errno
 import os
 import re
 import stat
+import sys
 import threading
 import time
 
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
 
     from ._types import StrOrBytesPath
 
-_LOCK = "fcntl(F_OFD_SETLK)"
+_LOCK, _LOOK = "fcntl(F_OFD_SETLK)", "fcntl(F_OFD_GETLK)"
+if sys.platform.startswith("freebsd"):
+    _LOCK = _LOOK = "flock"
 _ALL = re.compile(rb"\s*\d*\s*")  # what may be there before it is ours
 _PID = re.compile(rb"(\d{1,10})\n")
 # Byte 0 is locked by the owner as long as it runs, byte 1 as long as the file holds its pid.
@@ -171,7 +174,7 @@ class PidFile:
     def _is_locked(self, fd: int, byte: int) -> bool:
         result = lib.sid_is_locked(fd, byte)
         if result < 0:
-            raise error(result, "fcntl(F_OFD_GETLK)", filename=self.path)
+            raise error(result, _LOOK, filename=self.path)
         return bool(result)
 
     # -- acquiring
@@ -241,6 +244,8 @@ class PidFile:
 
     def _refused(self, reason: OSError) -> SystemCallError:
         number = reason.errno or errno.EIO
+        if number == errno.EMLINK:  # FreeBSD's
+            number = errno.ELOOP
         return self._error(number, "open", "it is a symbolic link" if number == errno.ELOOP else None)
 
     def _error(self, number: int, call: str, hint: str | None = None) -> SystemCallError:

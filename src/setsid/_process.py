@@ -7,7 +7,7 @@ import os
 import time
 
 from ._calls import as_int
-from ._errors import SystemCallError, error
+from ._errors import HANDLE, SIGNAL, SystemCallError, error
 from ._native import ffi, lib
 
 TYPE_CHECKING = False
@@ -35,6 +35,13 @@ _close = lib.sid_close
 
 # Children whose Process was dropped while they ran. The next spawn reaps those that have ended since.
 dropped: list[_Child] = []
+
+
+def no_handle(more: str = "") -> NotImplementedError:
+    """The exception for a process of which no file descriptor tells."""
+    if HANDLE == "pidfd":
+        return NotImplementedError(f"this kernel has no pidfds (Linux has them since 5.3){more}")
+    return NotImplementedError(f"there is no kqueue for it (a forked process does not inherit them){more}")
 
 
 def reap_dropped() -> None:
@@ -147,8 +154,8 @@ class Process(WaitedFor):
     # -- waiting
 
     def fileno(self) -> int:
-        """A file descriptor that polls readable once the process has ended: its pidfd. It is the handle's own: don't
-        close it. pidfd_open(2)
+        """A file descriptor that polls readable once the process has ended: its pidfd, or a kqueue on
+        macOS and FreeBSD. It is the handle's own: don't close it, nor read from it. pidfd_open(2), kqueue(2)
 
         Raises NotImplementedError where the kernel has no such thing, ValueError after close().
         """
@@ -156,9 +163,9 @@ class Process(WaitedFor):
         if fd == -errno.EBADF:
             raise self._closed_error()
         if fd == -errno.ENOSYS:
-            raise NotImplementedError("this kernel has no pidfds (Linux has them since 5.3)")
+            raise no_handle()
         if fd < 0:
-            raise error(fd, "eventfd")
+            raise error(fd, "eventfd" if HANDLE == "pidfd" else "kqueue")
         return fd
 
     def poll(self) -> int | None:
@@ -254,7 +261,7 @@ class Process(WaitedFor):
         if result == -errno.EBADF and self.returncode is None:
             raise self._closed_error()
         if result < 0 and result not in (-errno.ESRCH, -errno.EBADF):
-            call = "kill" if self._child.pidfd == lib.SID_PIDFD_NONE else "pidfd_send_signal"
+            call = "kill" if self._child.pidfd == lib.SID_PIDFD_NONE else SIGNAL
             raise error(result, call, signal)
 
     def terminate(self) -> None:

@@ -6,7 +6,7 @@ import errno
 import os
 
 from ._calls import as_int
-from ._errors import SystemCallError, error
+from ._errors import SIGNAL, SystemCallError, error
 from ._native import ffi, lib
 from ._processes import Rows, boot_time, describe, look, look_at, look_fully, no_list, orphaned_groups
 
@@ -127,7 +127,7 @@ class Session:
             worst = min(results.values(), key=lambda result: result == -errno.ESRCH, default=-errno.ESRCH)
             if worst == -errno.ESRCH:
                 raise SystemCallError(errno.ESRCH, "kill", hint=f"no process of session {self.sid} lives")
-            raise error(worst, "pidfd_send_signal", signal)
+            raise error(worst, SIGNAL, signal)
 
     def end(self, grace: float = 5.0, *, signal: int = SIGTERM, include_self: bool = False) -> EndReport:
         """End all processes of the session, whatever their groups.

@@ -19,7 +19,12 @@ if TYPE_CHECKING:
 FIELDS = tuple(CHECKS)
 _FD_FIELDS = ("ctty", "foreground_tty", "stdin", "stdout", "stderr")
 _STREAMS = ("stdin", "stdout", "stderr")
-_LINUX_ONLY = {*("steal_ctty", "cpu_affinity", "oom_score_adj", "cgroup", "parent_death_signal", "no_new_privileges")}
+_NOT_ON_FREEBSD = {"steal_ctty", "cpu_affinity", "oom_score_adj", "cgroup"}
+_NOT_THERE = {
+    "linux": set[str](),
+    "freebsd": _NOT_ON_FREEBSD,
+    "darwin": {*_NOT_ON_FREEBSD, "parent_death_signal", "no_new_privileges"},
+}
 _set = object.__setattr__
 
 
@@ -64,8 +69,8 @@ class ChildSetup:
             Signals that the parent catches are reset in any case, as exec itself does.
         ignore_signals: signals to ignore ({SIGHUP} is nohup(1)). None by default; ignored ones stay so.
         parent_death_signal: a signal that the child gets when the parent process ends (for `fork` and `apply`: the
-            thread that made the child). PR_SET_PDEATHSIG(2const), Linux
-        no_new_privileges: True: no program that it executes gives it more rights than it has. Linux
+            thread that made the child). PR_SET_PDEATHSIG(2const), procctl(2); Linux, FreeBSD
+        no_new_privileges: True: no program that it executes gives it more rights than it has. Linux, FreeBSD
 
     The child takes the steps in the order of `Stage`. Raises TypeError and ValueError for what can't be carried out,
     NotImplementedError for a field that this system doesn't have (see `supported`).
@@ -102,7 +107,7 @@ class ChildSetup:
     parent_death_signal: int | None
     no_new_privileges: bool | None
 
-    supported: Final[frozenset[str]] = frozenset(FIELDS) - (set() if sys.platform == "linux" else _LINUX_ONLY)
+    supported: Final[frozenset[str]] = frozenset(FIELDS) - _NOT_THERE[sys.platform.rstrip("0123456789")]
     """The names of the fields that this system can carry out."""
 
     def __init__(

@@ -24,7 +24,7 @@ from contextlib import suppress
 from . import _ending  # noqa: F401 - what Process.end imports
 from ._calls import as_fd, is_still, out_of_the_way
 from ._errors import SystemCallError
-from ._fields import DEVNULL, INHERIT, NEW_SESSION
+from ._fields import DEVNULL, INHERIT, NEW_SESSION, known_signals
 from ._fork import fork
 from ._marshal import FORK, marshal
 from ._pidfile import handed_on
@@ -52,7 +52,7 @@ _DEFAULTS: dict[str, Any] = {
 }
 _FAULTS = {signals.SIGSEGV, signals.SIGFPE, signals.SIGABRT, signals.SIGBUS, signals.SIGILL}
 _GRACE = 5.0  # seconds that a daemon that has failed gets to end by itself
-_LONGEST = 3000  # bytes of a message: a write of that size is whole, or fails
+_LONGEST = 3000 if sys.platform == "linux" else 2000  # bytes of a message, which is whole; macOS takes 2048
 _LINGERS = 1.0  # seconds: the kernel's half of a thread outlives its join()
 _LOOK_EVERY = 0.05  # seconds, where there are no pidfds
 
@@ -134,7 +134,7 @@ def _plan_of(setup: ChildSetup, own: list[int], listened: list[int]) -> ChildSet
     """What is said, a daemon's defaults for the rest, and all files that it needs."""
     changes = {name: value for name, value in _DEFAULTS.items() if getattr(setup, name) is None}
     if setup.signal_mask is INHERIT:  # the middle's is another
-        changes["signal_mask"] = signals.pthread_sigmask(signals.SIG_BLOCK, ())
+        changes["signal_mask"] = known_signals() & signals.pthread_sigmask(signals.SIG_BLOCK, ())
     if setup.default_signals is None:
         ignored = (setup.ignore_signals or frozenset()) | {signals.SIGPIPE, signals.SIGXFSZ}  # as Python starts
         changes["ignore_signals"] = ignored
@@ -162,7 +162,7 @@ def _usual_signals() -> frozenset[int]:
     kept = {signals.SIGKILL, signals.SIGSTOP, signals.SIGPIPE, signals.SIGXFSZ}
     if faulthandler is not None and faulthandler.is_enabled():
         kept |= _FAULTS
-    return frozenset(signals.valid_signals()) - kept
+    return known_signals() - kept
 
 
 def _listened() -> list[int]:
@@ -233,7 +233,7 @@ def _read(fd: int) -> tuple[int, str] | None:
     """What has been said, or None."""
     try:
         message = os.read(fd, _LONGEST + 1)
-    except BlockingIOError:
+    except (BlockingIOError, ConnectionError):  # the BSDs tell that the writer has gone
         return None
     return message[0], message[1:].decode("utf-8", "replace")
 
@@ -344,9 +344,7 @@ def start_detached(setup: ChildSetup, pidfile: PidFile | None, notifier: Notifie
     try:
         _flush()
         handed_on[:] = [] if pidfile is None else [pidfile]
-        middle = fork(
-            process_group=NEW_SESSION, signal_mask=signals.valid_signals() - {signals.SIGKILL, signals.SIGSTOP}
-        )
+        middle = fork(process_group=NEW_SESSION, signal_mask=known_signals() - {signals.SIGKILL, signals.SIGSTOP})
         if middle is None:
             return _in_middle(start)
         _await(middle, start, timeout, deadline)

@@ -5,6 +5,8 @@ What a terminal does with what is typed (raw and cooked modes) is for the standa
 
 from __future__ import annotations
 
+import sys
+
 from ._calls import as_fd, as_int
 from ._errors import CALLS, SystemCallError, error, prepare
 from ._fields import NEW_SESSION
@@ -107,7 +109,8 @@ class Pty:
 
         Nothing here depends on that: the terminal is opened without its path. ptsname(3)
         """
-        return f"/dev/pts/{self._pty.number}"
+        number = self._pty.number
+        return f"/dev/ttys{number:03}" if sys.platform == "darwin" else f"/dev/pts/{number}"
 
     @property
     def size(self) -> WindowSize:

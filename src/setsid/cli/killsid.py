@@ -125,7 +125,12 @@ def _signal_number(text: str) -> int:
     name = text.upper().removeprefix("SIG")
     if value is None and name.isalnum():
         value = getattr(_signal, f"SIG{name}", None)
-    elif value is None and name.startswith(("RTMIN+", "RTMAX-")) and (step := number(name[6:])):
+    elif (
+        value is None
+        and hasattr(_signal, "SIGRTMIN")
+        and name.startswith(("RTMIN+", "RTMAX-"))
+        and (step := number(name[6:]))
+    ):
         value = _signal.SIGRTMIN + step if name[5] == "+" else _signal.SIGRTMAX - step
     if value is None or value not in _signal.valid_signals():
         raise UsageError(f"signal: there is no signal '{text}'")

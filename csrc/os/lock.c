@@ -1,16 +1,21 @@
-/* Linux: locks that belong to the open file: a forked child shares them, and only the last close gives them up. */
+/* Locks that belong to the open file: a forked child shares them, and only the last close gives them up. */
 #include <fcntl.h>
 #include <sys/file.h>
 #include <unistd.h>
 
 #include "os.h"
 
+#ifndef F_OFD_SETLK /* FreeBSD: it says EINVAL */
+enum { F_OFD_SETLK = 1 << 30, F_OFD_GETLK };
+#endif
+
 static struct flock byte_of(int byte, int type)
 {
     return (struct flock){.l_type = (short)type, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1};
 }
 
-/* Before Linux 3.15, and in file systems that have no others: a lock of the whole file, which stands for byte 0. */
+/* On FreeBSD, before Linux 3.15, and in file systems that have no others: a lock of the whole file, which stands for
+   byte 0. */
 static int lock_file(int fd, int byte, int operation)
 {
     return byte != 0 || flock(fd, operation | LOCK_NB) == 0 ? 0 : -errno;
