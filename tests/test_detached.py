@@ -22,7 +22,8 @@ class Cat:
     "A program that runs until `stop`."
     def __init__(self, **changes):
         self.reader, self.writer = os.pipe()
-        self.process = setsid.spawn_detached(["cat"], stdin=self.reader, stdout=setsid.DEVNULL, **changes)
+        changes = {"stdout": setsid.DEVNULL, **changes}
+        self.process = setsid.spawn_detached(["cat"], stdin=self.reader, **changes)
         os.close(self.reader)
         await_program(self.process.pid)
     def stop(self):
@@ -183,12 +184,16 @@ other = os.open("/dev/null", os.O_RDONLY)
 os.set_inheritable(other, True)
 signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
 with nothing_left():
-    cat = Cat()
+    reads, writes = os.pipe()
+    cat = Cat(stdout=writes)
     pid = cat.process.pid
+    os.write(cat.writer, b"x")
+    assert os.read(reads, 1) == b"x"  # it has started: no library is open any more
     assert sorted(map(int, os.listdir(f"/proc/{pid}/fd"))) == [0, 1, 2]
     assert signal_set("SigBlk", pid) == signal_set("SigCgt", pid) == signal_set("SigIgn", pid) == set()
     assert signal_set("SigPnd", pid) == set()
     cat.stop()
+    os.close(reads), os.close(writes)
 """,
         way=way,
     )
