@@ -12,7 +12,8 @@ static void forget_lost_pidfd(struct sid_child *child)
     int fd = sidh_is_set(&child->pidfd);
 
     if (fd >= 0 && !sidos_is_that_pidfd(fd, child->file))
-        __atomic_compare_exchange_n(&child->pidfd, &fd, SID_PIDFD_NONE, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
+        __atomic_compare_exchange_n(&child->pidfd, &fd, sidos_has_pidfds ? SID_PIDFD_LOST : SID_PIDFD_NONE, 0,
+                                    __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
 }
 
 /* The users, with the process that they are threads of: in a forked copy there is none yet but the handle itself. */
@@ -83,6 +84,12 @@ void sidh_drop(struct sid_child *child)
         sidh_release(child);
 }
 
+/* Nothing else tells whether a detached one lives: it is nobody's child here. */
+static int is_lost(struct sid_child *child)
+{
+    return child->session && !child->start && sidh_is_set(&child->pidfd) == SID_PIDFD_LOST;
+}
+
 int sidh_enter(struct sid_child *child)
 {
     if (sidh_is_set(&child->reaped))
@@ -90,7 +97,7 @@ int sidh_enter(struct sid_child *child)
     if (sidh_is_set(&child->closed) && sidh_is_set(&child->stays) <= 0) /* an `end` under way goes on */
         return -EBADF;
     if (sidh_hold(child) == 0) {
-        if (!sidh_is_set(&child->reaped))
+        if (!sidh_is_set(&child->reaped) && !is_lost(child))
             return 1;
         sidh_release(child);
     }
@@ -143,10 +150,12 @@ static int fileno_locked(struct sid_child *child)
 
     if (sidh_is_set(&child->closed))
         return -EBADF;
-    if (child->owner != getpid()) /* a fork may have left it behind */
+    if (child->pidfd >= 0)
         forget_lost_pidfd(child);
     if (child->pidfd == SID_PIDFD_NONE)
         return -ENOSYS;
+    if (child->pidfd == SID_PIDFD_LOST)
+        return -EBADF;
     child->shared = 1;
     if (sidh_is_set(&child->kept))
         return child->pidfd;

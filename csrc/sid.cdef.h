@@ -163,8 +163,9 @@ enum sid_stops { SID_STOPS_UNDONE = 1, SID_STOPS_DONE = 2, SID_STOPS_MADE = 4 };
 
 /* Special values of sid_child.pidfd. */
 enum sid_pidfd {
-    SID_PIDFD_NONE = -1,  /* the kernel has no such thing, or there was no file left for one */
-    SID_PIDFD_CLOSED = -2 /* the child has been reaped, or the handle closed */
+    SID_PIDFD_NONE = -1,   /* the kernel has no such thing, or there was no file left for one */
+    SID_PIDFD_CLOSED = -2, /* the child has been reaped, or the handle closed */
+    SID_PIDFD_LOST = -3    /* somebody else has closed it */
 };
 
 /* A child of ours and what is known of its end. Threads may share it. Zeroed before sid_spawn fills it. */

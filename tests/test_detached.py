@@ -856,6 +856,38 @@ with nothing_left():
 """)
 
 
+@pytest.mark.parametrize("hide_pidfd", [False, True], ids=["", "no pidfds"], indirect=True)
+def test_a_handle_whose_file_somebody_has_closed_does_not_tell_that_the_process_has_ended(hide_pidfd: bool) -> None:
+    detached(
+        """
+with nothing_left():
+    cat = Cat()
+    os.closerange(cat.process._child.pidfd, cat.process._child.pidfd + 1) if cat.process._child.pidfd >= 0 else None
+    os.set_inheritable(cat.writer, True)
+    if sys.argv[1] == "True":
+        assert cat.process.is_alive()  # known by its start
+    else:
+        for ask in (
+            cat.process.is_alive, cat.process.fileno, lambda: cat.process.wait(1), cat.process.end,
+            lambda: cat.process.send_signal(signal.SIGKILL), cat.process.__enter__,
+        ):
+            with raises(ValueError):
+                ask()
+        assert "closed" in repr(cat.process)
+        process = setsid.spawn(["cat"], stdin=setsid.DEVNULL, stdout=setsid.DEVNULL)
+        os.close(process.fileno())
+        with raises(ValueError):
+            process.fileno()
+        assert process.wait(60) == 0  # by its number, which is its own
+        process.close()
+    os.close(cat.writer)
+    cat.process.close()
+""",
+        str(hide_pidfd),
+        hide_pidfd=hide_pidfd,
+    )
+
+
 def test_a_forked_copy_may_use_its_own() -> None:
     detached("""
 with nothing_left():

@@ -8,7 +8,7 @@ from ._calls import as_int
 from ._errors import SIGNAL, error
 from ._marshal import DETACHED
 from ._native import ffi, lib
-from ._process import FOREVER, SIGTERM, _until, no_handle
+from ._process import FOREVER, SIGTERM, _until, closed_error, no_handle
 from ._setup import with_changes
 from ._spawn import start
 
@@ -125,7 +125,9 @@ class DetachedProcess:
         return fd
 
     def is_alive(self) -> bool:
-        """Whether it runs; False from the moment that it has ended. Raises ValueError after close()."""
+        """Whether it runs; False from the moment that it has ended. Raises ValueError after close(), and if somebody
+        else has closed its file descriptor, as daemonize does with those that are not in its `pass_fds`.
+        """
         result = lib.sid_is_alive(self._child)
         if result < 0:
             raise self._closed_error()
@@ -238,11 +240,12 @@ class DetachedProcess:
         raise TypeError("a DetachedProcess can't be pickled: it holds a file descriptor")
 
     def __repr__(self) -> str:
-        state = "closed" if self._child.closed else "running" if self.is_alive() else "ended"
+        result = lib.sid_is_alive(self._child)
+        state = "closed" if result < 0 else "running" if result else "ended"
         return f"<{type(self).__name__} pid={self.pid} {state} args={self.args!r}>"
 
     def _closed_error(self) -> ValueError:
-        return ValueError(f"the handle of process {self.pid} is closed")
+        return closed_error(self._child)
 
 
 def session_leader_start(sid: int) -> int | None:

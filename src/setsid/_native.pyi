@@ -37,6 +37,7 @@ class _Lib:
     SID_STAGE_CGROUP: Final[int]
     SID_STAGE_CWD: Final[int]
     SID_STAGE_OOM_SCORE_ADJ: Final[int]
+    SID_PIDFD_LOST: Final[int]
     SID_PIDFD_NONE: Final[int]
     SID_GROUP_INHERIT: Final[int]
     SID_GROUP_NEW_SESSION: Final[int]

@@ -44,6 +44,16 @@ def no_handle(more: str = "") -> NotImplementedError:
     return NotImplementedError(f"there is no kqueue for it (a forked process does not inherit them){more}")
 
 
+def closed_error(child: _Child) -> ValueError:
+    """The exception for a handle that can't be used any more."""
+    if child.pidfd == lib.SID_PIDFD_LOST and not child.closed:
+        return ValueError(
+            f"the file of the handle of process {child.pid} has been closed by somebody else, as daemonize closes what "
+            "is not in pass_fds"
+        )
+    return ValueError(f"the handle of process {child.pid} is closed")
+
+
 def reap_dropped() -> None:
     """Reap the ended ones among the children that nobody holds any more."""
     for child in list(dropped):
@@ -402,7 +412,7 @@ class Process(WaitedFor):
             raise self._closed_error()
 
     def _closed_error(self) -> ValueError:
-        return ValueError(f"the handle of process {self.pid} is closed")
+        return closed_error(self._child)
 
 
 class Held(Process):
