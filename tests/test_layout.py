@@ -58,7 +58,7 @@ RANKS = {
     "subprocess": 7,
     "tty": 5,
     "jobs": 6,
-    "_notify": 2,
+    "_notify": 3,
     "_pidfile": 3,
     "_starting": 6,
     "daemon": 7,
