@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import setsid
-from support import session_of, status
+from helper import session_of, status
 
 PYSETSID = os.path.join(sysconfig.get_path("scripts"), "pysetsid")
 SETSID = "/usr/bin/setsid"

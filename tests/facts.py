@@ -8,7 +8,7 @@ import os
 import signal
 from collections.abc import Callable, Mapping
 
-from support import open_fds, session_of, status
+from helper import open_fds, session_of, status
 
 _PR_GET_PDEATHSIG = 2
 # As the kernel has them, by one of /proc/PID/status's names for each.

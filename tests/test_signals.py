@@ -163,7 +163,7 @@ def on_a_pty(source, during, *args, seconds=60):
     termios.tcsetattr(terminal, termios.TCSANOW, modes)
     reader, writer = os.pipe()
     prelude = (f"import sys; sys.path[:0] = {sys.path!r}\\nimport errno, os, signal, time, setsid\\n"
-               f"from support import *\\nforce({WAY!r})\\n")
+               f"from helper import *\\nforce({WAY!r})\\n")
     argv = [sys.executable, "-c", prelude + source, *map(str, args)]
     plan = setsid.ChildSetup.on_terminal(terminal, pass_fds={3: writer})
     inner = setsid.spawn(argv, plan)

@@ -63,7 +63,7 @@ static void fails(const struct sid_plan *plan, const char *program, int stage, i
         fprintf(stderr, "%s: result %d, stage %d, errno %d\n", program, result, child.report.stage, child.report.error);
     CHECK(result == -error);
     CHECK(child.report.stage == stage && child.report.error == error);
-    CHECK(child.refs == 0 && child.pidfd < 0);
+    CHECK(child.users == 0 && child.pidfd < 0);
 }
 
 static void refuses_a_nul(const struct sid_plan *plan)

@@ -131,7 +131,7 @@ def lister(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module", params=list(WAYS))
 def ask(request: pytest.FixtureRequest, lister: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ask]:
     """What a case comes to in a helper process, which serves all of them for one way to make a child."""
-    prelude = f"import sys; sys.path.insert(0, {str(TESTS)!r})\nimport os, setsid\nfrom support import *\n"
+    prelude = f"import sys; sys.path.insert(0, {str(TESTS)!r})\nimport os, setsid\nfrom helper import *\n"
     scratch = tmp_path_factory.mktemp("helper")
     helper = subprocess.Popen(
         [sys.executable, "-X", "dev", "-W", "error", "-c", prelude + HELPER, lister, scratch, request.param],
