@@ -291,11 +291,13 @@ def interrupted(pid):
     setsid._popen.adopted = adopted
     raise KeyboardInterrupt
 setsid._popen.adopted = interrupted
+reader, writer = os.pipe()
 try:
-    setsid.Popen(["true"])
+    setsid.Popen(["cat"], stdin=reader)  # which has not ended yet when the Popen goes
 except KeyboardInterrupt:
     pass
 (pid,) = children()
+os.close(writer)
 os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
 subprocess.Popen(["true"]).wait()
 assert (children(), subprocess._active) == ([], [])
