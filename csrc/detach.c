@@ -95,18 +95,17 @@ static void identify(struct sid_child *child, int pid, int pidfd)
     child->file = sidos_mark_pidfd(child->pidfd);
 }
 
-/* A middle child that was ended may have made the process all the same, which is a child of a caller that is the
-   subreaper. The middle child itself is not reaped by this, since it has no exit signal. */
-static void reap_made(int group)
+/* A middle child that was ended may have made the process all the same, which was ended too, and is a child of a caller
+   that is the subreaper. */
+static void reap_made(const struct sid_child *child)
 {
-    siginfo_t ended = {0};
-
-    while (waitid(P_PGID, (id_t)group, &ended, WEXITED) == 0 || errno == EINTR)
-        ;
+    while (sidos_reap_member(child->leader, child->session))
+        poll(NULL, 0, 1);
 }
 
-/* The middle child has been ended by a signal before it had made the process. (With clone it may have made one that was
-   ended before it ran; then a pidfd stays open, since the number of one that clone failed to give looks the same.) */
+/* The middle child has been ended by a signal before it had made the process. (With clone, in
+   memory that is shared, it may have made one that was ended before it ran; then a pidfd stays open, since the number
+   of one that clone failed to give looks the same.) */
 static int ended_early(struct sid_child *child)
 {
     return sidh_failed(&child->report, SID_STAGE_NONE, SID_CALL_FORK, -ECHILD);
@@ -122,7 +121,7 @@ static int take_over(const struct shared *shared, int way, struct sid_child *chi
     if (!pid && child->report.error)
         return -child->report.error;
     if (!pid) {
-        reap_made(child->session);
+        reap_made(child);
         return ended_early(child);
     }
     identify(child, pid, shared->program.pidfd);
@@ -151,7 +150,7 @@ static int by_page(struct sidch_job *job, struct sid_child *child)
     result = make_middle(shared, SID_WAY_PAGE, job, -1, child);
     if (result == 0) {
         sidos_reap_middle(child->session);
-        sidos_await_release(&shared->middle.busy, child->session);
+        sidos_await_release(&shared->program, child->leader, child->session);
         if (!shared->middle.pid)
             child->report = shared->page.report;
         result = take_over(shared, SID_WAY_PAGE, child);
@@ -193,16 +192,6 @@ static void await_made(int fd, struct sid_child *child)
     }
 }
 
-static void end_made(int group)
-{
-    struct sidos_ended middle;
-
-    kill(-group, SIGKILL);
-    while (sidos_wait(group, -1, WEXITED | WNOWAIT | sidos_any_child, &middle) == -EINTR)
-        ;
-    reap_made(group);
-}
-
 /* The middle child is not reaped, so that the numbers of its session and group are its own. */
 static int identify_made(struct sid_child *child)
 {
@@ -213,7 +202,6 @@ static int identify_made(struct sid_child *child)
         identify(child, report->pid, -1);
         return 0;
     }
-    end_made(child->session);
     return report->error ? -report->error : ended_early(child);
 }
 
@@ -231,9 +219,13 @@ static int by_open_pipes(struct sidch_job *job, const int *ends, const int *leav
     child->leader = sidh_open_pidfd(child->session);
     await_made(ends[0], child);
     result = identify_made(child);
+    if (result < 0) /* it may have made the process all the same */
+        kill(-child->session, SIGKILL);
     while (write(leave[1], &word, 1) < 0 && errno == EINTR) /* we have both ends */
         ;
     sidos_reap_middle(child->session);
+    if (result < 0)
+        reap_made(child);
     return result;
 }
 

@@ -16,6 +16,7 @@ BSD_FILES = [
     "os/bsd_procs.c",
     "os/bsd_pty.c",
     "os/lock.c",
+    "os/group.c",
     "child/os_bsd.c",
 ]
 PLATFORM_FILES = {
@@ -25,6 +26,7 @@ PLATFORM_FILES = {
         "os/linux_procs.c",
         "os/linux_pty.c",
         "os/lock.c",
+        "os/group.c",
         "child/os_linux.c",
     ],
     "darwin": [*BSD_FILES, "os/darwin.c", "os/darwin_procs.c", "child/os_darwin.c"],

@@ -24,14 +24,16 @@ static uint64_t users_here(int count)
 
 static void end_use(struct sid_child *child)
 {
+    int had_one = child->pidfd >= 0;
+
     forget_lost_pidfd(child);
     if (child->session && child->leader >= 0 && sidos_is_that_pidfd(child->leader, child->leader_file))
         close(child->leader);
     child->leader = -1;
-    if (child->pidfd < 0)
-        return;
-    close(child->pidfd);
-    __atomic_store_n(&child->pidfd, SID_PIDFD_CLOSED, __ATOMIC_RELEASE);
+    if (child->pidfd >= 0)
+        close(child->pidfd);
+    if (had_one)
+        __atomic_store_n(&child->pidfd, SID_PIDFD_CLOSED, __ATOMIC_RELEASE);
 }
 
 /* The number of users, once those that a fork has left behind are not counted any more. */
@@ -107,11 +109,13 @@ int sidh_enter(struct sid_child *child)
 void sidh_lock(struct sid_child *child)
 {
     const struct timespec moment = {0, 20000};
+    int self = getpid(), holder = 0;
 
-    while (__atomic_exchange_n(&child->lock, 1, __ATOMIC_ACQUIRE)) {
-        if (child->owner != getpid())
-            return;
+    while (!__atomic_compare_exchange_n(&child->lock, &holder, self, 0, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)) {
+        if (holder != self) /* free by now, or held by a thread that a fork has left behind */
+            continue;
         nanosleep(&moment, NULL); /* not sched_yield: the holder may have a lower priority */
+        holder = 0;
     }
 }
 
@@ -163,8 +167,8 @@ static int fileno_locked(struct sid_child *child)
         child->kept = 1;
         return child->pidfd;
     }
-    while (sidh_is_set(&child->pidfd) != SID_PIDFD_CLOSED && child->owner == getpid())
-        sched_yield(); /* the last user is about to close it; in a forked copy, nobody is */
+    while (sidh_is_set(&child->pidfd) >= 0)
+        sched_yield(); /* the last user is about to close it */
     if ((fd = sidos_open_readable()) < 0)
         return fd;
     child->pidfd = fd;

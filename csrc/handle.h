@@ -20,8 +20,8 @@ void sidh_hold_first(struct sid_child *child);
 void sidh_drop(struct sid_child *child);
 /* 1: the child is held, release it; 0: it has been reaped, so there is nothing to hold; -EBADF: closed. */
 int sidh_enter(struct sid_child *child);
-/* Held for moments, and never across Python: a signal handler can't meet it locked. A copy of it that a fork took while
-   it was locked belongs to nobody. */
+/* Held for moments, and never across Python: a signal handler can't meet it locked. A copy that a fork took while it
+   was locked is free. */
 void sidh_lock(struct sid_child *child);
 void sidh_unlock(struct sid_child *child);
 

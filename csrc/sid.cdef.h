@@ -177,7 +177,7 @@ struct sid_child {
     int closed;     /* by its user */
     int kept;       /* the handle itself is a user of the pidfd; 0 when the spawn failed too */
     int shared;     /* somebody has been told the pidfd's number */
-    int lock;       /* held while the child is reaped or signalled by number */
+    int lock;       /* held while the child is reaped or signalled by number; by which process */
     int ended;      /* returncode is known */
     int reaped;     /* it is no longer our zombie */
     int returncode; /* its exit status, or -n if signal n ended it */

@@ -45,17 +45,6 @@ void sidos_reap_middle(int pid)
             kill(pid, SIGCONT);
 }
 
-/* Only where a test has forced a way with shared memory. */
-void sidos_await_release(uint32_t *busy, int group)
-{
-    siginfo_t ended;
-
-    while (__atomic_load_n(busy, __ATOMIC_ACQUIRE) && (kill(-group, 0) == 0 || errno != ESRCH)) {
-        waitid(P_PGID, (id_t)group, &ended, WEXITED | WNOHANG);
-        sidos_await_word(busy, 1, 10);
-    }
-}
-
 int sidos_probe_way(enum sid_call *call)
 {
     *call = SID_CALL_FORK;

@@ -87,18 +87,21 @@ static long clone3_onto(struct clone3_args *args, size_t size, int (*function)(v
 
 static int make(struct sidos_start *start, unsigned char *stack, size_t size, int flags, int exit_signal)
 {
+    void *told = start->shares_memory ? (void *)start->busy : (void *)&start->made;
     int pid;
 
     start->pidfd = -1; /* stays so where the kernel doesn't know CLONE_PIDFD */
     if (start->shares_memory)
         flags |= CLONE_VM | CLONE_VFORK | (start->busy ? CLONE_CHILD_CLEARTID : 0);
+    else if (start->busy)
+        flags |= CLONE_CHILD_SETTID; /* done before anything can end the child */
     if (start->by_clone3) {
         struct clone3_args args = {
             .flags = (uint64_t)flags | clear_sighand | (start->cgroup_fd < 0 ? 0 : into_cgroup) |
                      (start->busy ? CLONE_PARENT_SETTID : 0),
             .pidfd = (uint64_t)(uintptr_t)&start->pidfd,
             .parent_tid = (uint64_t)(uintptr_t)&start->made, /* where clone takes the pidfd's address */
-            .child_tid = (uint64_t)(uintptr_t)start->busy,
+            .child_tid = (uint64_t)(uintptr_t)told,
             .exit_signal = (uint64_t)exit_signal,
             .stack = (uint64_t)(uintptr_t)stack,
             .stack_size = size,
@@ -106,7 +109,7 @@ static int make(struct sidos_start *start, unsigned char *stack, size_t size, in
         };
         pid = (int)clone3_onto(&args, start->cgroup_fd < 0 ? FIRST_VERSION : sizeof args, start->main, start->argument);
     } else {
-        pid = clone(start->main, stack + size, flags | exit_signal, start->argument, &start->pidfd, NULL, start->busy);
+        pid = clone(start->main, stack + size, flags | exit_signal, start->argument, &start->pidfd, NULL, told);
         pid = pid < 0 ? -errno : pid;
     }
     return pid;
@@ -157,7 +160,7 @@ __attribute__((noinline)) int sidos_start_middle(struct sidos_start *middle, str
     pid = below > above ? make_middle(middle, room, below) : make_middle(middle, end, above);
     if (pid > 0 && middle->shares_memory) {
         sidos_reap_middle(pid);
-        sidos_await_release(program->busy, pid);
+        sidos_await_release(program, middle->pidfd, pid);
     }
     return pid;
 }
@@ -180,21 +183,6 @@ void sidos_reap_middle(int pid)
            (result == 0 && ended.code == CLD_STOPPED))
         if (result == 0)
             kill(pid, SIGCONT);
-}
-
-/* If the caller is the subreaper, a member that has ended is one until it is reaped, which nobody else need do. */
-static int has_members(int group)
-{
-    siginfo_t ended = {0};
-
-    waitid(P_PGID, (id_t)group, &ended, WEXITED | WNOHANG);
-    return kill(-group, 0) == 0 || errno != ESRCH;
-}
-
-void sidos_await_release(uint32_t *busy, int group)
-{
-    while (__atomic_load_n(busy, __ATOMIC_ACQUIRE) && has_members(group))
-        sidos_await_word(busy, 1, 10);
 }
 
 static int set_flag(void *flag)

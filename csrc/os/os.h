@@ -22,7 +22,7 @@ struct sidos_start {
     int with_pidfd;       /* both children: in the caller's table of files, which a middle child shares then */
     unsigned char *stack; /* of SIDCH_STACK_SIZE bytes, on a boundary of that; out */
     uint32_t *busy;       /* with shared memory: cleared by the kernel once the child does not use it any more */
-    int made;             /* clone3: the pid, though nobody lived to tell it; out */
+    int made;             /* the pid as the kernel tells it: by clone3, and in a copy of memory; out */
 };
 
 /* Makes a child that calls start->main; its pid. */
@@ -36,9 +36,11 @@ int sidos_start_middle(struct sidos_start *middle, struct sidos_start *program);
 int sidos_start_from_middle(void *program, int by_clone3, int cgroup_fd);
 /* Reaps a middle child, which is about to end; a stop does not hold it. */
 void sidos_reap_middle(int pid);
-/* Sleeps until `busy` is cleared, or nobody is left in process group `group` who could: a child of ours that has ended
-   there is reaped. */
-void sidos_await_release(uint32_t *busy, int group);
+/* Sleeps until program->busy is cleared, or nobody is left who could: neither `program` nor others of process group
+   `group`, which `leader` is the pidfd of the leader of. A child of ours that has ended there is reaped. */
+void sidos_await_release(const struct sidos_start *program, int leader, int group);
+/* Reaps a child of ours in the group if one has ended; whether there may be more. */
+int sidos_reap_member(int leader, int group);
 /* The best way that this system can be shown to support; -EAGAIN or -ENOMEM of `call` for now. */
 int sidos_probe_way(enum sid_call *call);
 

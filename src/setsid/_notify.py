@@ -36,7 +36,7 @@ class Notifier:
             try:
                 made.connect(path)
             except OSError as reason:
-                hint = "NOTIFY_SOCKET names it" if reason.errno else str(reason)
+                hint = "NOTIFY_SOCKET names it; unset it to start without a manager" if reason.errno else str(reason)
                 raise SystemCallError(reason.errno or errno.EINVAL, "connect", filename=address, hint=hint) from None
             self._opened = os.fstat(made.fileno())
             self.fd = made.detach()

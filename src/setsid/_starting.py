@@ -491,6 +491,9 @@ def _sleep(daemon: Process, wires: _Wires, seconds: float | None) -> None:
 def _told_by_end(daemon: Process) -> tuple[int, str]:
     status = daemon.returncode
     if status is None or status >= 0:
-        return status or 1, f"ended with status {status} before it was ready"
+        return (
+            status or 1,
+            f"ended with status {status} before it was ready{' (it has not called ready())' * (not status)}",
+        )
     name = next((each.name for each in signals.Signals if each == -status), f"signal {-status}")
     return 1, f"killed by {name} before it was ready"
