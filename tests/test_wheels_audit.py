@@ -6,7 +6,7 @@ import importlib.util
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -35,6 +35,18 @@ def make(tmp_path: Path, need: Callable[..., str]) -> Make:
         return result.read_bytes()
 
     return compile_
+
+
+@pytest.fixture(scope="module")
+def zig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
+    """Zig's C compiler; what it keeps for the next time goes with the tests."""
+    if importlib.util.find_spec("ziglang") is None:
+        pytest.skip("ziglang is not installed")
+    cache = str(tmp_path_factory.mktemp("zig"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ZIG_GLOBAL_CACHE_DIR", cache)
+        patch.setenv("ZIG_LOCAL_CACHE_DIR", cache)
+        yield [sys.executable, "-m", "ziglang", "cc"]
 
 
 def wheel(directory: Path, data: bytes, tags: str = "cp310-abi3-manylinux_2_17_x86_64") -> Path:
@@ -67,6 +79,26 @@ def test_a_good_library_has_no_fault(make: Make) -> None:
 )
 def test_a_fault_is_seen(make: Make, code: str, flags: list[str], fault: str) -> None:
     assert library.faults(make(code, *flags)) == [fault]
+
+
+@pytest.mark.parametrize(
+    ("code", "flags", "faults"),
+    [
+        (INIT, [], []),
+        (INIT, ["-Wl,-rpath,/somewhere"], ["has an LC_RPATH"]),
+        (INIT + "void sid_leaked(void) {}", ["-fvisibility=default"], ["exports sid_leaked"]),
+        ("int none;", [], ["does not export PyInit__native"]),
+        (INIT, ["-target", "aarch64-macos.13.0"], ["is for macOS 13.0 and later"]),
+    ],
+)
+def test_a_fault_of_a_macos_library_is_seen(
+    tmp_path: Path, zig: list[str], code: str, flags: list[str], faults: list[str]
+) -> None:
+    source, result = tmp_path / "made.c", tmp_path / "made.dylib"
+    source.write_text(code)
+    compiler = [*zig, "-target", "aarch64-macos.11.0", "-shared"]
+    subprocess.run([*compiler, "-fvisibility=hidden", "-g0", *flags, str(source), "-o", str(result)], check=True)
+    assert library.faults(result.read_bytes()) == faults
 
 
 def test_a_large_library_is_refused(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
