@@ -1,4 +1,4 @@
-"""What PyPy's os and signal modules lack and the tests use, by the C library; support.py puts it there. Linux only, as they are.
+"""What PyPy's os and signal modules lack and the tests use, by the C library; support.py puts it there. Linux only.
 
 CPython has all of it (pidfds since 3.9), and its own is what is tested there.
 """
@@ -13,11 +13,9 @@ from typing import NamedTuple
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _PIDFD_SEND_SIGNAL, _PIDFD_OPEN = 424, 434  # the same numbers on every processor
-NAMES: dict[str, int] = {
-    **{"P_ALL": 0, "P_PID": 1, "P_PGID": 2, "P_PIDFD": 3},
-    **{"WSTOPPED": 2, "WEXITED": 4, "WCONTINUED": 8, "WNOWAIT": 0x1000000},
-    **{"CLD_EXITED": 1, "CLD_KILLED": 2, "CLD_DUMPED": 3, "CLD_TRAPPED": 4, "CLD_STOPPED": 5, "CLD_CONTINUED": 6},
-}
+NAMES = dict(P_ALL=0, P_PID=1, P_PGID=2, P_PIDFD=3)  # noqa: C408
+NAMES |= dict(WSTOPPED=2, WEXITED=4, WCONTINUED=8, WNOWAIT=0x1000000)  # noqa: C408
+NAMES |= dict(CLD_EXITED=1, CLD_KILLED=2, CLD_DUMPED=3, CLD_TRAPPED=4, CLD_STOPPED=5, CLD_CONTINUED=6)  # noqa: C408
 
 
 class _Siginfo(ctypes.Structure):
