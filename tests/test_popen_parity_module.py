@@ -307,7 +307,8 @@ class Interrupted(module.Popen):
             os.write(key, b"go\\n")
 module.Popen = Interrupted
 try:
-    getattr(module, sys.argv[2])(["sh", "-c", "read go; kill -INT $PPID; exec cat"], stdin=lock, **keywords)
+    script = "read go; until grep -q 'State:.S' /proc/$PPID/status; do :; done; kill -INT $PPID; exec cat"
+    getattr(module, sys.argv[2])(["sh", "-c", script], stdin=lock, **keywords)
 except KeyboardInterrupt:
     print(made[0].wait())
 """

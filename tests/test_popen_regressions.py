@@ -283,9 +283,10 @@ assert started == []
 def test_a_child_that_an_exception_has_left_to_the_standard_class_is_reaped_in_time() -> None:
     fresh(
         """
-import subprocess, warnings
+import gc, subprocess, warnings
 import setsid._popen
 warnings.simplefilter("ignore", ResourceWarning)
+reader, writer = os.pipe()  # the standard class reaps one that has ended already when it is dropped
 adopted = setsid._popen.adopted
 def interrupted(pid):
     setsid._popen.adopted = adopted
@@ -296,6 +297,7 @@ try:
     setsid.Popen(["cat"], stdin=reader)  # which has not ended yet when the Popen goes
 except KeyboardInterrupt:
     pass
+gc.collect()
 (pid,) = children()
 os.close(writer)
 os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)

@@ -24,6 +24,7 @@ import places
 ROOT = Path(__file__).resolve().parent.parent
 # Of the checkout's sources, not of what is installed: these are the same on every Python, and `make test` runs them.
 OF_CHECKOUT = ("test_layout.py", "test_native.py", "test_symbols.py", "test_typing.py")
+BUILDING = ("setuptools>=77", "cffi>=2")
 NEEDED = ("pytest>=8.4", "pytest-xdist>=3.6")
 # Not every version has them yet, and PyPy and musl never will have some; the tests that use one are skipped then.
 OPTIONAL = (
@@ -38,23 +39,51 @@ OPTIONAL = (
 TOO_LONG = 45 * 60  # seconds
 
 
-def build(command: tuple[str, ...], source: Path, directory: Path) -> Path:
-    """A wheel of the sources, made by the interpreter of a virtual environment."""
-    # Without what the interpreter was linked with: pyenv's has a RUNPATH.
-    environment = os.environ | {"LDSHARED": f"{'musl-gcc' if 'musl' in str(directory) else 'gcc'} -shared"}
-    call([*command, "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(directory), str(source)], environment)
-    return next(directory.glob("*.whl"))
+class Pip:
+    """The pip of a place's virtual environment. musl's Python has no ssl: what it needs is fetched by this one's."""
+
+    def __init__(self, place: places.Place, python: list[str], work: Path) -> None:
+        self.place, self.python, self.fetched = place, python, work / "fetched"
+        self.environment = dict(os.environ)
+        if place.libc == "musl":
+            self.fetched.mkdir()
+            self.environment |= {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(self.fetched)}
+
+    def build(self, source: Path, directory: Path) -> Path:
+        """A wheel of the sources."""
+        self._fetch(*BUILDING)
+        # Without what the interpreter was linked with: pyenv's has a RUNPATH.
+        linker = "musl-gcc" if self.place.libc == "musl" else "gcc"
+        environment = self.environment | {"LDSHARED": f"{linker} -shared"}
+        call([*self.python, "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(directory), str(source)], environment)
+        return next(directory.glob("*.whl"))
+
+    def install(self, *requirements: str) -> None:
+        """Install what must be there."""
+        self._fetch(*(requirement for requirement in requirements if not requirement.endswith((".whl", "=cffi"))))
+        call([*self.python, "-m", "pip", "install", "-q", *requirements], self.environment)
+
+    def has_installed(self, requirement: str) -> bool:
+        """Whether a requirement can be met by a wheel."""
+        try:
+            self._fetch(requirement)
+            call([*self.python, "-m", "pip", "install", "-q", "--only-binary", ":all:", requirement], self.environment)
+        except subprocess.CalledProcessError:
+            return False
+        return True
+
+    def _fetch(self, *requirements: str) -> None:
+        if self.place.libc != "musl":
+            return
+        options = ["--only-binary", ":all:", "--python-version", self.place.version, "-d", str(self.fetched)]
+        for minor in 2, 1:
+            options += ["--platform", f"musllinux_1_{minor}_{self.place.machine}"]
+        call([sys.executable, "-m", "pip", "download", "-q", *options, *requirements])
 
 
 def call(command: list[str], environment: dict[str, str] | None = None) -> None:
     """Run a command that must succeed."""
     subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, check=True)
-
-
-def has_installed(python: list[str], requirement: str) -> bool:
-    """Whether a requirement can be met by a wheel."""
-    command = [*python, "-m", "pip", "install", "-q", "--only-binary", ":all:", requirement]
-    return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False).returncode == 0
 
 
 def copy_tests(to: Path) -> None:
@@ -95,20 +124,21 @@ def run(name: str, directory: Path, files: list[str], *, from_source: bool = Fal
         call([*place.command, "-m", "venv", str(work / "env")])
         prefix = list(place.command[:-1])
         python = [*prefix, str(work / "env" / "bin" / "python")]
+        pip = Pip(place, python, work)
         takes_abi3 = not from_source and "PyPy" not in name and place.libc == "glibc"
         wheel = next(directory.glob("*-abi3-*.whl"), None) if takes_abi3 else None
         if wheel is None:
             source = work / "source"
             shutil.copytree(ROOT, source, ignore=shutil.ignore_patterns(".*", "build", "node_modules"))
             kept = directory / place.libc / f"{name.replace(' ', '-')}{'-source' * from_source}"
-            wheel = build(tuple(python), source, kept)
+            wheel = pip.build(source, kept)
         shutil.copy(wheel, work)
         row["installed"] = wheel.name
-        source_only = ["--no-binary", "cffi"] if from_source else []
-        call([*python, "-m", "pip", "install", "-q", *source_only, str(work / wheel.name), *NEEDED])
+        source_only = ["--no-binary=cffi"] if from_source else []
+        pip.install(*source_only, str(work / wheel.name), *NEEDED)
         # They take a minute to install, which is too long for a few files.
         wanted = () if files else OPTIONAL
-        row["lacking"] = [requirement for requirement in wanted if not has_installed(python, requirement)]
+        row["lacking"] = [requirement for requirement in wanted if not pip.has_installed(requirement)]
         checkout = work / "checkout"
         checkout.mkdir()
         copy_tests(checkout)

@@ -69,10 +69,12 @@ def spawn_detached(
     process._since = lib.sid_now()
     try:
         start(process, setup, executable, env, DETACHED, lib.sid_spawn_detached)
+        return process
     except BaseException:
+        if process._child.kept:  # of a signal handler: nobody will ever hold it
+            process._abandon()
         process.close()
         raise
-    return process
 
 
 def _check(setup: ChildSetup) -> None:
@@ -211,8 +213,7 @@ class DetachedProcess:
         """End what nobody will ever hold."""
         from ._ending import end_detached_at_once
 
-        if self._child.pid and not self._child.closed:
-            end_detached_at_once(self._child, lib.sid_now())
+        end_detached_at_once(self._child, lib.sid_now())
 
     # -- the handle
 

@@ -60,8 +60,13 @@ def spawn(
     """
     setup = with_changes(setup, changes)
     process = Process(_new(_CHILD), argv)
-    start(process, setup, executable, env)
-    return process
+    try:
+        start(process, setup, executable, env)
+        return process
+    except BaseException:  # of a signal handler, if there is a child: nobody will ever hold it
+        if process._child.kept:
+            process._abandon()
+        raise
 
 
 def start(
@@ -72,7 +77,9 @@ def start(
     verb: Verb = SPAWN,
     make: Any = None,
 ) -> None:
-    """Make the child of `process`, which has its arguments."""
+    """Make the child of `process`, which has its arguments. An exception may come when it is made: callers end it then,
+    and not this alone, since the exception of a signal handler comes later on PyPy, once a frame or two are left.
+    """
     argv = process.args
     arguments = _joined(argv)
     environment = own_environment() if env is None else Environ(_encoded(env))
@@ -124,12 +131,8 @@ def launch(
     if dropped:
         reap_dropped()
     child = process._child
-    try:
-        if not (make or _sid_spawn)(plan.struct, program, arguments, len(arguments), count, environment.envp, child):
-            return
-    except BaseException:  # of a signal handler: nobody will ever hold the child
-        process._abandon()
-        raise
+    if not (make or _sid_spawn)(plan.struct, program, arguments, len(arguments), count, environment.envp, child):
+        return
     if not child.report.error:
         raise ValueError("argv: embedded null byte")
     name = arguments.split(b"\0", 1)[0] if program is _NULL else program

@@ -339,12 +339,21 @@ def stay(setup: ChildSetup, pidfile: PidFile | None, notifier: Notifier) -> None
 def start_detached(setup: ChildSetup, pidfile: PidFile | None, notifier: Notifier, timeout: float | None) -> Line:
     """Returns in the daemon. In the caller only exceptions come back, and there is no daemon then."""
     caller, middle = os.getpid(), None
+    everything = known_signals() - {signals.SIGKILL, signals.SIGSTOP}
     deadline = None if timeout is None else time.monotonic() + timeout
     start = _Start(setup, pidfile, notifier)
     try:
         _flush()
         handed_on[:] = [] if pidfile is None else [pidfile]
-        middle = fork(process_group=NEW_SESSION, signal_mask=known_signals() - {signals.SIGKILL, signals.SIGSTOP})
+        # The daemon may be so fast that its signal comes before its starter knows the middle: the handler has to wait,
+        # or its exception would leave nobody to wait for the middle.
+        before = signals.pthread_sigmask(signals.SIG_BLOCK, ())
+        try:
+            signals.pthread_sigmask(signals.SIG_BLOCK, everything)
+            middle = fork(process_group=NEW_SESSION, signal_mask=everything)
+        finally:
+            if os.getpid() == caller:
+                signals.pthread_sigmask(signals.SIG_SETMASK, before)
         if middle is None:
             return _in_middle(start)
         _await(middle, start, timeout, deadline)
