@@ -20,6 +20,7 @@ for _number in signal.SIGINT, signal.SIGQUIT:
 @pytest.fixture(params=list(support.WAYS))
 def way(request: pytest.FixtureRequest) -> str:
     """Each way to make a child. Give it to `support.fresh`."""
+    support.skip_unless_forcible(request.param)
     return str(request.param)
 
 
