@@ -53,7 +53,7 @@ def test_without_shared_memory_fork_is_chosen(error: str, need: Callable[..., st
 
 @pytest.mark.parametrize("function", ["spawn", "spawn_detached"])
 def test_under_valgrind_a_failure_is_raised_since_fork_is_chosen(function: str, need: Callable[..., str]) -> None:
-    """vfork is fork there: an error written into memory would be lost, and the start taken for a success."""
+    """There vfork is fork: an error written into memory would be lost, and the start taken for a success."""
     fresh(
         """
 start = getattr(setsid, sys.argv[1])
