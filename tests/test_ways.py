@@ -254,6 +254,23 @@ with nothing_left():
     )
 
 
+@pytest.mark.parametrize("pidfds", ["pidfds", "no pidfds"])
+def test_an_emulators_zero_is_no_pidfd(pidfds: str, need: Callable[..., str]) -> None:
+    """As qemu-user says when pidfd_open fails, for want of files or of a newer kernel: 0 is the program's stdin."""
+    options = ["-e", "inject=clone:poke_exit=@arg3=00000000"]
+    fresh(
+        """
+stdin = os.fstat(0)
+with setsid.spawn(["sh", "-c", "exit 7"]) as process:
+    assert process._child.pidfd != 0
+    assert process.wait() == 7
+assert os.path.samestat(os.fstat(0), stdin)
+""",
+        way="fork",
+        wrapper=strace(need("strace"), *options, *(fails("pidfd_open", "ENOSYS") if pidfds == "no pidfds" else [])),
+    )
+
+
 def test_the_private_switch_forces_a_way_and_lets_go_of_it(way: str) -> None:
     fresh(
         """
