@@ -38,7 +38,7 @@ _EMULATE = """
 was=$(readlink /proc/self/ns/user)
 ( (
     until test "$(readlink /proc/$$/ns/user)" != "$was"; do sleep 0.01; done
-    for map in gid uid; do echo 0 0 4294967295 >/proc/$$/${map}_map; done
+    for map in gid uid; do echo 0 0 4294967295 >/proc/$$/${map}_map || kill $$; done
 ) </dev/null >/dev/null 2>&1 & )
 exec unshare --user sh -ec '
     until grep -q . /proc/self/uid_map; do sleep 0.01; done
