@@ -9,6 +9,7 @@ from collections.abc import Callable, Generator, Iterator
 
 import pytest
 
+import emulated
 import support
 
 # A shell that starts the tests by `&` has these ignored, and so would be all programs here: none could hear a Ctrl-C.
@@ -55,6 +56,11 @@ def terminal() -> Iterator[tuple[int, int]]:
             os.close(fd)
         except OSError:  # the test has closed it
             pass
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if support.EMULATED:
+        emulated.mark(items)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -125,12 +125,14 @@ def run(name: str, directory: Path, files: list[str], *, from_source: bool = Fal
         checkout = work / "checkout"
         checkout.mkdir()
         copy_tests(checkout)
-        row |= test(prefix, python, checkout, files)
+        row |= test(prefix, python, checkout, files, is_emulated=place.machine != os.uname().machine)
     row["seconds"] = round(time.monotonic() - started)
     return row
 
 
-def test(prefix: list[str], python: list[str], checkout: Path, files: list[str]) -> dict[str, Any]:
+def test(
+    prefix: list[str], python: list[str], checkout: Path, files: list[str], *, is_emulated: bool
+) -> dict[str, Any]:
     """Run the tests of a copied checkout."""
     report = checkout / "report.xml"
     options = ["-q", "-p", "no:cacheprovider", f"--junitxml={report}"]
@@ -139,6 +141,7 @@ def test(prefix: list[str], python: list[str], checkout: Path, files: list[str])
     try:
         # What a version lacks is told by the table, not by a failure.
         environment = {name: value for name, value in os.environ.items() if name != "SETSID_TEST_ALL"}
+        environment["SETSID_TEST_EMULATED"] = "1" if is_emulated else "0"
         code = subprocess.run(
             [*prefix, *shell, python[-1], "-m", "pytest", *options, *files],
             env=environment,
