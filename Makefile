@@ -39,8 +39,8 @@ test-webterm: $(VENV)/browser $(XTERM)
 wheels: $(VENV)/wheels
 	@ZIG_GLOBAL_CACHE_DIR=$(CURDIR)/$(VENV)/zig $(BIN)/python wheels/build.py $(WHEELS)
 
-matrix: $(VENV)/matrix
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/nox $(NOX)
+matrix: $(VENV)/matrix $(VENV)/wheels
+	ZIG_GLOBAL_CACHE_DIR=$(CURDIR)/$(VENV)/zig PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/nox $(NOX)
 
 docs:
 	$(PYTHON) docs/picture.py

@@ -9,6 +9,7 @@ from collections.abc import Callable, Generator, Iterator
 
 import pytest
 
+import emulated
 import support
 
 # A shell that starts the tests by `&` has these ignored, and so would be all programs here: none could hear a Ctrl-C.
@@ -20,6 +21,7 @@ for _number in signal.SIGINT, signal.SIGQUIT:
 @pytest.fixture(params=list(support.WAYS))
 def way(request: pytest.FixtureRequest) -> str:
     """Each way to make a child. Give it to `support.fresh`."""
+    support.skip_unless_forcible(request.param)
     return str(request.param)
 
 
@@ -54,6 +56,11 @@ def terminal() -> Iterator[tuple[int, int]]:
             os.close(fd)
         except OSError:  # the test has closed it
             pass
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if support.EMULATED:
+        emulated.mark(items)
 
 
 @pytest.hookimpl(wrapper=True)

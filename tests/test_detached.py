@@ -51,7 +51,9 @@ def output(argv, **changes):
     return text
 
 def program_of(pid):
-    return os.path.basename(os.readlink(f"/proc/{pid}/exe"))
+    "By its name: the file that runs is the emulator where there is one."
+    with open(f"/proc/{pid}/comm") as file:
+        return file.read().rstrip()
 
 def await_program(pid):
     "execve wakes the caller a moment before /proc shows the program, and closes files later still: until it reads."

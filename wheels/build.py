@@ -64,15 +64,15 @@ def compiler(target: Target) -> dict[str, str]:
     }
 
 
-def build(target: Target, sdist: Path) -> Path:
-    """The target's wheel, built from the sdist alone; RuntimeError if that can't be done."""
+def build(target: Target, sdist: Path, to: Path = DIST) -> Path:
+    """The target's wheel, built in `to` from the sdist alone; RuntimeError if that can't be done."""
     with tempfile.TemporaryDirectory() as directory:
         with tarfile.open(sdist) as archive:
             archive.extractall(directory)
         [source] = Path(directory).iterdir()
         made = Path(directory, "made")
         made.mkdir()
-        return repair(python_m_build(source, made, "--wheel", environment=compiler(target)), target, DIST)
+        return repair(python_m_build(source, made, "--wheel", environment=compiler(target)), target, to)
 
 
 def run_everywhere(wheel: Path, places: list[run.Place]) -> tuple[str, bool]:

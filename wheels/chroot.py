@@ -12,6 +12,8 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+# Of the foreign processor's: qemu can't trace, so strace would be of no use.
+FOREIGN_PACKAGES = ("python3.14", "python3.14-venv", "procps", "ca-certificates")
 PACKAGES = (
     *("gcc", "libc6-dev", "libffi-dev", "binutils", "procps", "strace", "ca-certificates"),
     *("python3.14", "python3.14-venv", "python3.14-dev", "python3.14-dbg"),
@@ -27,8 +29,29 @@ mount --rbind /dev "$root/dev"
 mount --rbind /sys "$root/sys"
 mkdir -p "$root$shared"
 mount --bind "$shared" "$root$shared"
-exec chroot "$root" "$@"
 """
+_CHANGE_ROOT = 'exec chroot "$root" "$@"'
+# Which program runs another processor's is the machine's setting, but each user namespace may have its own: so it is
+# made here, with all users as they are, and gone with the last process. Only a process outside may write these maps.
+# The flags: the emulator is opened now (F), since the chroot lacks it; it is told argv[0] (P); set-user-ID works (OC).
+_EMULATE = """
+was=$(readlink /proc/self/ns/user)
+( (
+    until test "$(readlink /proc/$$/ns/user)" != "$was"; do sleep 0.01; done
+    for map in gid uid; do echo 0 0 4294967295 >/proc/$$/${map}_map || kill $$; done
+) </dev/null >/dev/null 2>&1 & )
+exec unshare --user sh -ec '
+    until grep -q . /proc/self/uid_map; do sleep 0.01; done
+    exec unshare --mount --propagation private sh -ec "$0" sh "$@"
+' '
+    rule=$1 root=$2; shift 2
+    mount -t binfmt_misc binfmt_misc /proc/sys/fs/binfmt_misc
+    printf %s "$rule" >/proc/sys/fs/binfmt_misc/register
+    exec chroot "$root" "$@"
+' "$rule" "$root" "$@"
+"""
+_MAGIC = r"\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\xb7\x00"
+_MASK = r"\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\xff\xfe\xff\xff\xff"
 
 
 def cache() -> Path:
@@ -56,10 +79,16 @@ def run(command: list[str], log: Path) -> None:
         raise RuntimeError(f"{command[0]} failed ({''.join(last)}); see {log}")
 
 
-def enter(root: Path) -> list[str]:
-    """The command that runs another one in a chroot, which sees the temporary directory under the same path."""
-    shell = ["unshare", "--mount", "--propagation", "private", "sh", "-ec", _ENTER, "sh"]
-    return [*shell, str(root), tempfile.gettempdir()]
+def enter(root: Path, emulator: Path | None = None) -> list[str]:
+    """The command that runs another one in a chroot, which sees the temporary directory under the same path.
+
+    `emulator` runs the programs of that chroot, which are AArch64's.
+    """
+    shell = ["unshare", "--mount", "--propagation", "private", "sh", "-ec"]
+    if emulator is None:
+        return [*shell, _ENTER + _CHANGE_ROOT, "sh", str(root), tempfile.gettempdir()]
+    rule = f":setsid:M:0:{_MAGIC}:{_MASK}:{emulator}:OCPF"
+    return [*shell, f"rule=$1; shift{_ENTER}{_EMULATE}", "sh", rule, str(root), tempfile.gettempdir()]
 
 
 def lacking() -> str | None:
@@ -73,27 +102,59 @@ def lacking() -> str | None:
 
 def sid() -> Path:
     """The chroot for amd64 with all interpreters, made if it is not there. Raises RuntimeError, LookupError."""
-    root = cache() / "sid-amd64"
-    made = root / "etc" / "setsid-made"
-    if made.exists() and made.read_text() == " ".join(PACKAGES):
+    root, log, made = _begin("amd64", PACKAGES)
+    if made:
         return root
-    if reason := lacking():
-        raise RuntimeError(reason)
-    cache().mkdir(parents=True, exist_ok=True)
-    log = cache() / "sid-amd64.log"
     if not (root / "usr" / "bin" / "apt-get").exists():
-        shutil.rmtree(root, ignore_errors=True)
-        # In a namespace of its own, so that what it mounts there is gone with it.
-        private = ["unshare", "--mount", "--propagation", "private"]
-        run([*private, "debootstrap", "--variant=minbase", "sid", str(root), mirror()], log)
+        _debootstrap(root, log, "--variant=minbase")
     _copy_settings(root)
     # A mirror may stand still for longer than its lists say that they hold.
     apt = "export DEBIAN_FRONTEND=noninteractive; apt-get update -qq -o Acquire::Check-Valid-Until=false; "
     apt += "apt-get install -qq --no-install-recommends "
     run([*enter(root), "sh", "-ec", apt + " ".join(PACKAGES)], log)
-    _copy_settings(root)
-    made.write_text(" ".join(PACKAGES))
+    _finish(root, PACKAGES)
     return root
+
+
+def sid_arm64() -> tuple[Path, Path]:
+    """The chroot for arm64, and the emulator that runs it: sid's, since 7.2 of Debian 12 gets tcgetsid wrong.
+
+    Its packages are unpacked, not configured, which emulated takes minutes and wants device nodes: for Python it does.
+    """
+    emulator = sid() / "usr" / "bin" / "qemu-aarch64"
+    root, log, made = _begin("arm64", FOREIGN_PACKAGES)
+    if not made:
+        options = ("--variant=minbase", "--arch=arm64", "--foreign", f"--include={','.join(FOREIGN_PACKAGES)}")
+        _debootstrap(root, log, *options)
+        for package in sorted((root / "var" / "cache" / "apt" / "archives").glob("*.deb")):
+            run(["dpkg-deb", "--extract", str(package), str(root)], log)
+        for name in ("passwd", "group"):
+            shutil.copyfile(root / "usr" / "share" / "base-passwd" / f"{name}.master", root / "etc" / name)
+        _finish(root, FOREIGN_PACKAGES)
+    return root, emulator
+
+
+def _begin(architecture: str, packages: tuple[str, ...]) -> tuple[Path, Path, bool]:
+    """The chroot, the log, and whether it is made already. Raises RuntimeError."""
+    root = cache() / f"sid-{architecture}"
+    note = root / "etc" / "setsid-made"
+    is_made = note.exists() and note.read_text() == " ".join(packages)
+    if not is_made and (reason := lacking()):
+        raise RuntimeError(reason)
+    cache().mkdir(parents=True, exist_ok=True)
+    return root, cache() / f"sid-{architecture}.log", is_made
+
+
+def _debootstrap(root: Path, log: Path, *options: str) -> None:
+    shutil.rmtree(root, ignore_errors=True)
+    # In a namespace of its own, so that what it mounts there is gone with it.
+    private = ["unshare", "--mount", "--propagation", "private"]
+    run([*private, "debootstrap", *options, "sid", str(root), mirror()], log)
+
+
+def _finish(root: Path, packages: tuple[str, ...]) -> None:
+    _copy_settings(root)
+    (root / "etc" / "setsid-made").write_text(" ".join(packages))
 
 
 def _copy_settings(root: Path) -> None:

@@ -20,6 +20,9 @@ from pathlib import Path
 from typing import Any
 
 import places
+from build import build as cross_build
+from build import python_m_build
+from targets import TARGETS
 
 ROOT = Path(__file__).resolve().parent.parent
 # Of the checkout's sources, not of what is installed: these are the same on every Python, and `make test` runs them.
@@ -81,6 +84,16 @@ class Pip:
         call([sys.executable, "-m", "pip", "download", "-q", *options, *requirements])
 
 
+def wheel_for(machine: str, directory: Path) -> Path | None:
+    """The one abi3 wheel of the directory for a processor; zig makes what another processor than this one needs."""
+    made = next(directory.glob(f"*-abi3-*_{machine}.whl"), None)
+    if made or machine == os.uname().machine:
+        return made
+    target = next(target for target in TARGETS if target.machine == machine and target.tag.startswith("manylinux"))
+    with tempfile.TemporaryDirectory() as sdist:
+        return cross_build(target, python_m_build(ROOT, Path(sdist), "--sdist"), directory)
+
+
 def call(command: list[str], environment: dict[str, str] | None = None) -> None:
     """Run a command that must succeed."""
     subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, check=True)
@@ -126,7 +139,7 @@ def run(name: str, directory: Path, files: list[str], *, from_source: bool = Fal
         python = [*prefix, str(work / "env" / "bin" / "python")]
         pip = Pip(place, python, work)
         takes_abi3 = not from_source and "PyPy" not in name and place.libc == "glibc"
-        wheel = next(directory.glob("*-abi3-*.whl"), None) if takes_abi3 else None
+        wheel = wheel_for(place.machine, directory) if takes_abi3 else None
         if wheel is None:
             source = work / "source"
             shutil.copytree(ROOT, source, ignore=shutil.ignore_patterns(".*", "build", "node_modules"))
@@ -142,12 +155,14 @@ def run(name: str, directory: Path, files: list[str], *, from_source: bool = Fal
         checkout = work / "checkout"
         checkout.mkdir()
         copy_tests(checkout)
-        row |= test(prefix, python, checkout, files)
+        row |= test(prefix, python, checkout, files, is_emulated=place.machine != os.uname().machine)
     row["seconds"] = round(time.monotonic() - started)
     return row
 
 
-def test(prefix: list[str], python: list[str], checkout: Path, files: list[str]) -> dict[str, Any]:
+def test(
+    prefix: list[str], python: list[str], checkout: Path, files: list[str], *, is_emulated: bool
+) -> dict[str, Any]:
     """Run the tests of a copied checkout."""
     report = checkout / "report.xml"
     options = ["-q", "-p", "no:cacheprovider", f"--junitxml={report}"]
@@ -156,6 +171,7 @@ def test(prefix: list[str], python: list[str], checkout: Path, files: list[str])
     try:
         # What a version lacks is told by the table, not by a failure.
         environment = {name: value for name, value in os.environ.items() if name != "SETSID_TEST_ALL"}
+        environment["SETSID_TEST_EMULATED"] = "1" if is_emulated else "0"
         code = subprocess.run(
             [*prefix, *shell, python[-1], "-m", "pytest", *options, *files],
             env=environment,
@@ -174,14 +190,14 @@ def table(directory: Path) -> int:
     """Print what is in the directory; 1 if a place failed, or is missing where none may be."""
     rows = [json.loads(path.read_text()) for path in sorted(directory.glob("*.json"))]
     print(
-        f"{'PYTHON':<10} {'VERSION':<9} {'LIBC':<6} {'PASSED':>6} {'FAILED':>6} {'SKIPPED':>7} {'TIME':>6}  INSTALLED"
+        f"{'PYTHON':<12} {'VERSION':<9} {'LIBC':<6} {'PASSED':>6} {'FAILED':>6} {'SKIPPED':>7} {'TIME':>6}  INSTALLED"
     )
     for row in rows:
         if row["missing"]:
-            print(f"{row['name']:<10} MISSING: {row['missing']}")
+            print(f"{row['name']:<12} MISSING: {row['missing']}")
             continue
         counts = f"{row['passed']:>6} {row['failed']:>6} {row['skipped']:>7} {row['seconds']:>5}s"
-        print(f"{row['name']:<10} {row['version']:<9} {row['libc']:<6} {counts}  {row['installed']}")
+        print(f"{row['name']:<12} {row['version']:<9} {row['libc']:<6} {counts}  {row['installed']}")
     for row in rows:
         for reason, count in row.get("skips", {}).items():
             print(f"{row['name']}: {count} skipped: {reason}")
@@ -201,7 +217,7 @@ def main() -> int:
     name, directory, *files = arguments
     try:
         row = run(name, Path(directory), files, from_source=verb == "leaks")
-    except subprocess.CalledProcessError as error:  # the table has to tell of it
+    except (subprocess.CalledProcessError, RuntimeError) as error:  # the table has to tell of it
         row = {"name": name, "version": "", "libc": "", "missing": f"could not be set up: {error}", "failed": 1}
     suffix = "-leaks" if verb == "leaks" else ""
     (Path(directory) / f"{name.replace(' ', '-')}{suffix}.json").write_text(json.dumps(row))

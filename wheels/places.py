@@ -15,6 +15,7 @@ import musl
 
 HOST = ("3.10", "3.11", "3.12", "3.13")
 SID = {"3.14": "python3.14", "3.15": "python3.15", "3.14-dbg": "python3.14-dbg", "PyPy 3.11": "pypy3"}
+EMULATED = {"3.14 aarch64": "python3.14"}
 
 
 class Place(NamedTuple):
@@ -43,8 +44,8 @@ def _place(name: str, command: tuple[str, ...], libc: str = "glibc") -> Place:
     return Place(name, command, libc, machine, version, None)
 
 
-def _missing(name: str, libc: str, reason: str) -> Place:
-    return Place(name, (), libc, os.uname().machine, "", reason)
+def _missing(name: str, libc: str, reason: str, machine: str = os.uname().machine) -> Place:
+    return Place(name, (), libc, machine, "", reason)
 
 
 def _pyenv() -> Path | None:
@@ -79,6 +80,15 @@ def in_sid(name: str) -> Place:
     return _place(name, (*chroot.enter(root), SID[name]))
 
 
+def emulated(name: str) -> Place:
+    """An interpreter of Debian sid's for AArch64, run by qemu."""
+    try:
+        root, emulator = chroot.sid_arm64()
+    except (LookupError, RuntimeError) as error:
+        return _missing(name, "glibc", str(error), "aarch64")
+    return _place(name, (*chroot.enter(root, emulator), EMULATED[name]))
+
+
 def on_musl(name: str) -> Place:
     """CPython on musl."""
     try:
@@ -90,6 +100,7 @@ def on_musl(name: str) -> Place:
 PLACES: dict[str, Callable[[str], Place]] = {
     **dict.fromkeys(HOST, on_host),
     **dict.fromkeys(SID, in_sid),
+    **dict.fromkeys(EMULATED, emulated),
     "musl": on_musl,
 }
 
@@ -102,5 +113,5 @@ def find(names: list[str] | None = None) -> list[Place]:
 if __name__ == "__main__":
     for place in find(sys.argv[1:]):
         print(
-            f"{place.name:<10} {place.libc:<6} {place.machine:<8} {place.version or 'MISSING: ' + str(place.missing)}"
+            f"{place.name:<12} {place.libc:<6} {place.machine:<8} {place.version or 'MISSING: ' + str(place.missing)}"
         )

@@ -129,6 +129,9 @@ int sidos_start_child(struct sidos_start *child)
 
     if (pid == -EINVAL) /* an emulator that has no pidfds */
         pid = start(child, 0, SIGCHLD);
+    /* qemu-user says 0 when it got no pidfd: that is a file of the program's */
+    if (pid > 0 && child->pidfd == 0 && sidos_signal_pidfd(0, pid, 0) == -EBADF)
+        child->pidfd = -1;
     return pid;
 }
 
