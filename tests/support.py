@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -44,16 +45,20 @@ def fresh(
         "from helper import *\n"
         f"force({way!r}, hide_pidfd={hide_pidfd!r})\n"
     )
-    result = subprocess.run(
+    with subprocess.Popen(
         [*wrapper, sys.executable, "-X", "dev", "-W", "error", "-c", prelude + source, *map(str, args)],
         stdin=stdin,
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=timeout,
         env=env,
         start_new_session=True,
-        check=False,
-    )
+    ) as process:
+        try:
+            out, err = process.communicate(timeout=timeout)
+        except BaseException:
+            os.killpg(process.pid, signal.SIGKILL)  # strace, and what it traces
+            raise
     if check:
-        assert result.returncode == 0, f"exit status {result.returncode}\n{result.stdout}\n{result.stderr}"
-    return result
+        assert process.returncode == 0, f"exit status {process.returncode}\n{out}\n{err}"
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
