@@ -150,22 +150,22 @@ int sid_forget(struct sid_child *child)
    that gets another file that is readable. */
 static int fileno_locked(struct sid_child *child)
 {
-    int fd;
+    int is_held, fd;
 
     if (sidh_is_set(&child->closed))
         return -EBADF;
-    if (child->pidfd >= 0)
-        forget_lost_pidfd(child);
-    if (child->pidfd == SID_PIDFD_NONE)
+    is_held = sidh_hold(child) == 0; /* which sees whether it is lost; nobody may close it meanwhile */
+    fd = sidh_is_set(&child->pidfd);
+    if (is_held && (fd < 0 || sidh_is_set(&child->kept)))
+        sidh_release(child);
+    if (fd == SID_PIDFD_NONE)
         return -ENOSYS;
-    if (child->pidfd == SID_PIDFD_LOST)
+    if (fd == SID_PIDFD_LOST)
         return -EBADF;
     child->shared = 1;
-    if (sidh_is_set(&child->kept))
-        return child->pidfd;
-    if (sidh_hold(child) == 0) { /* reaped, but a thread still uses it: keep it after all */
+    if (is_held) { /* perhaps reaped, but a thread still used it: keep it after all */
         child->kept = 1;
-        return child->pidfd;
+        return fd;
     }
     while (sidh_is_set(&child->pidfd) >= 0)
         sched_yield(); /* the last user is about to close it */
