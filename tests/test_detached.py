@@ -56,9 +56,9 @@ def program_of(pid):
         return file.read().rstrip()
 
 def await_program(pid):
-    "execve wakes the caller a moment before /proc shows the program, and closes files later still: until it reads."
+    "execve wakes the caller a moment before /proc shows the program, and closes files later still. It reads then."
     def reads():
-        return program_of(pid) == "cat" and status(pid)["State"].startswith("S")
+        return program_of(pid) == "cat" and status(pid)["State"][0] in "ST"  # or is stopped
     deadline = time.monotonic() + 30
     while not reads() and time.monotonic() < deadline:
         pass
