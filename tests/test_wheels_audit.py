@@ -96,7 +96,7 @@ def test_a_fault_of_a_macos_library_is_seen(
 ) -> None:
     source, result = tmp_path / "made.c", tmp_path / "made.dylib"
     source.write_text(code)
-    compiler = [*zig, "-target", "aarch64-macos.11.0", "-shared"]
+    compiler = [*zig, "-target", "aarch64-macos.11.0", "-shared", "-nostdlib"]
     subprocess.run([*compiler, "-fvisibility=hidden", "-g0", *flags, str(source), "-o", str(result)], check=True)
     assert library.faults(result.read_bytes()) == faults
 
