@@ -788,8 +788,12 @@ for fork in "os.fork()", "setsid.fork()":
         assert code == 0 and err == "" and left, (code, err)
         left = living()
     stop(left[0])
-source = "d = daemonize()\\nd.ready()\\n" + STAY.replace("ready()", "ready('again')")  # a daemon of a daemon
+source = "d = daemonize()\\nd.ready()\\n" * 2 + "settle()\\nsignal.pause()\\n"  # a daemon of a daemon
 assert start(source)[0] == 0
+settled()
+while len(left := living()) != 1:  # the first one was its starter
+    pass
+stop(left[0])
 """
     )
 
