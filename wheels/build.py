@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import audit
 import run
+from places import Place, find
 from repair import repair
 from targets import ELSEWHERE, TARGETS, Target
 
@@ -75,7 +76,7 @@ def build(target: Target, sdist: Path, to: Path = DIST) -> Path:
         return repair(python_m_build(source, made, "--wheel", environment=compiler(target)), target, to)
 
 
-def run_everywhere(wheel: Path, places: list[run.Place]) -> tuple[str, bool]:
+def run_everywhere(wheel: Path, places: list[Place]) -> tuple[str, bool]:
     """What to say of a wheel's smoke test, in all places that it fits, and whether one has failed."""
     good: list[str] = []
     bad: list[str] = []
@@ -88,7 +89,7 @@ def run_everywhere(wheel: Path, places: list[run.Place]) -> tuple[str, bool]:
     return said or "not run here", bool(bad)
 
 
-def make(target: Target, sdist: Path, places: list[run.Place]) -> Row:
+def make(target: Target, sdist: Path, places: list[Place]) -> Row:
     """All that is done for a target."""
     print(f"{target.tag} ...", flush=True)
     try:
@@ -118,7 +119,7 @@ def main(names: list[str]) -> int:
     for old in [*DIST.glob("setsid-*.whl"), *DIST.glob("setsid-*.tar.gz")]:
         old.unlink()
     sdist = python_m_build(ROOT, DIST, "--sdist")
-    places = run.places()
+    places = find()
     rows = [make(target, sdist, places) for target in TARGETS if not names or target.tag in names]
     rows += [Row(name, "not here: by the release workflow") for name in ELSEWHERE if not names]
     print(f"\n{sdist.name}, and on {platform.machine()}:")

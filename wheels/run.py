@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import glob
-import importlib
 import io
 import json
-import os
-import platform
-import shutil
 import subprocess
 import sys
 import tempfile
 import zipfile
 from pathlib import Path
-from typing import NamedTuple, Protocol
 
 import audit
+from places import Place
 
 SMOKE = Path(__file__).with_name("smoke.py")
 # A place may see no file of ours (a chroot): all that it needs comes by its standard input.
@@ -32,71 +27,6 @@ _ASK = """
 import json, sys, sysconfig
 print(json.dumps([sys.implementation.name, bool(sysconfig.get_config_var("Py_GIL_DISABLED")), sys.version_info[:2]]))
 """
-
-
-class Place(Protocol):
-    """Where there is a Python; wheels/places.py has the same."""
-
-    @property
-    def name(self) -> str:
-        """What it is called in the table."""
-
-    @property
-    def command(self) -> list[str]:
-        """The argument vector's beginning that runs its Python."""
-
-    @property
-    def libc(self) -> str:
-        """The C library: glibc or musl."""
-
-    @property
-    def machine(self) -> str:
-        """The processor, as uname(1) says it."""
-
-    @property
-    def missing(self) -> str | None:
-        """Why it can't be used, or None."""
-
-
-class Local(NamedTuple):
-    """An interpreter that is simply installed."""
-
-    name: str
-    command: list[str]
-    libc: str
-    machine: str
-    missing: str | None = None
-
-
-def _local_places() -> list[Place]:
-    """The interpreters in PATH and pyenv's, one for each version."""
-    root = os.environ.get("PYENV_ROOT", os.path.expanduser("~/.pyenv"))
-    programs = glob.glob(f"{glob.escape(root)}/versions/3.*/bin/python3")
-    programs += [
-        path for minor in range(10, 16) if (path := shutil.which(f"python3.{minor}")) and "/shims/" not in path
-    ]
-    found: dict[str, Place] = {}
-    for program in sorted(programs):
-        answer = subprocess.run(
-            [program, "-c", "import platform as p; print(p.python_version(), p.libc_ver()[0] or 'musl')"],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if answer.returncode == 0:
-            version, libc = answer.stdout.split()
-            found.setdefault(version, Local(f"CPython {version}", [program], libc, platform.machine()))
-    return list(found.values())
-
-
-def places() -> list[Place]:
-    """All that there are."""
-    try:
-        module = importlib.import_module("places")
-    except ModuleNotFoundError:
-        return _local_places()
-    found: list[Place] = module.find()
-    return found
 
 
 def fits(place: Place, wheel: Path) -> bool:

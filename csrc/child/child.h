@@ -124,8 +124,9 @@ int sidch_fail(struct sidch_state *, enum sid_call call, int detail);
 void sidch_return_foreground(struct sidch_state *);
 /* Whether some move puts a file at `fd`. fds.c */
 int sidch_is_target(const struct sid_plan *, int fd);
-/* Whether `fd` is to stay open when all others are closed. fds.c */
-int sidch_is_kept(const struct sidch_state *, int fd);
+/* Closes `fd`, or marks it close-on-exec where an exec is to come, unless it is to stay open; 0 too if it is not open.
+   fds.c */
+int sidch_close_one(struct sidch_state *, int fd);
 /* The least number >= `from` that the plan keeps, or with `own` one that we need ourselves; -1: none. fds.c */
 int sidch_next_kept(const struct sidch_state *, int from, int own);
 /* Closes what was opened for the steps, in a process that goes on. fds.c */

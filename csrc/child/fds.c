@@ -27,7 +27,7 @@ int sidch_is_target(const struct sid_plan *plan, int fd)
     return i < plan->move_count && plan->moves[i].target == fd;
 }
 
-int sidch_is_kept(const struct sidch_state *state, int fd)
+static int is_kept(const struct sidch_state *state, int fd)
 {
     const struct sidch_job *job = state->job;
 
@@ -143,6 +143,20 @@ int sidch_fds(struct sidch_state *state)
     if (state->job->goes_on)
         close_lifted(state, count);
     return result;
+}
+
+/* A number that is not open is none of ours. What close returns says nothing of whether it has closed: it has. */
+int sidch_close_one(struct sidch_state *state, int fd)
+{
+    if (fd < 3 || is_kept(state, fd))
+        return 0;
+    if (state->job->goes_on) {
+        close(fd);
+        return 0;
+    }
+    if (fcntl(fd, F_SETFD, FD_CLOEXEC) == 0 || errno == EBADF)
+        return 0;
+    return sidch_fail(state, SID_CALL_FCNTL, fd);
 }
 
 int sidch_next_kept(const struct sidch_state *state, int from, int own_too)

@@ -1,5 +1,4 @@
 /* macOS's half of the child. */
-#include <fcntl.h>
 #include <libproc.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -28,26 +27,12 @@ static int end_of_files(void)
     return getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_max < (rlim_t)most ? (int)limit.rlim_max : most;
 }
 
-/* A number that is not open is none of ours. What close returns says nothing of whether it has closed: it has. */
-static int close_one(struct sidch_state *state, int fd)
-{
-    if (sidch_is_kept(state, fd))
-        return 0;
-    if (state->job->goes_on) {
-        close(fd);
-        return 0;
-    }
-    if (fcntl(fd, F_SETFD, FD_CLOEXEC) == 0 || errno == EBADF)
-        return 0;
-    return sidch_fail(state, SID_CALL_FCNTL, fd);
-}
-
 int sidch_os_close_others(struct sidch_state *state)
 {
     const int end = end_of_files();
 
     for (int fd = 3; fd < end; fd++)
-        if (close_one(state, fd) < 0)
+        if (sidch_close_one(state, fd) < 0)
             return -errno;
     return 0;
 }

@@ -32,20 +32,6 @@ static int parse_fd(const char *name)
     return fd;
 }
 
-/* A number that is not open is none of ours. What close returns says nothing of whether it has closed: it has. */
-static int close_one(struct sidch_state *state, int fd)
-{
-    if (fd < 3 || sidch_is_kept(state, fd))
-        return 0;
-    if (state->job->goes_on) {
-        close(fd);
-        return 0;
-    }
-    if (fcntl(fd, F_SETFD, FD_CLOEXEC) == 0 || errno == EBADF)
-        return 0;
-    return sidch_fail(state, SID_CALL_FCNTL, fd);
-}
-
 /* getdents64(2)'s record; libc has it under several names or not at all. */
 struct entry {
     uint64_t inode;
@@ -65,7 +51,7 @@ static int close_listed(struct sidch_state *state, int directory)
         for (long at = 0; at < size;) {
             const struct entry *entry = (const struct entry *)(buffer + at);
             int fd = parse_fd(entry->name);
-            if (fd != directory && close_one(state, fd) < 0)
+            if (fd != directory && sidch_close_one(state, fd) < 0)
                 return -errno;
             at += entry->length;
         }
@@ -81,7 +67,7 @@ static int close_all(struct sidch_state *state)
     if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_max < (rlim_t)top)
         top = (int)limit.rlim_max;
     for (int fd = 3; fd < top; fd++)
-        if (close_one(state, fd) < 0)
+        if (sidch_close_one(state, fd) < 0)
             return -errno;
     return 0;
 }
