@@ -129,12 +129,14 @@ def test_communicate_raises_what_the_encoding_does(make: Maker) -> None:
             process.communicate()
 
 
+# The signal comes when the parent sleeps again: between its read and its append, Python's handler would lose the output.
 INTERRUPTED = """
 signal.signal(signal.SIGINT, signal.default_int_handler)
 lock, key = os.pipe()
 def started():
     return make(
-        ["sh", "-c", 'read x; printf one; kill -INT $PPID; read y; printf two; exit 5'],
+        ["sh", "-c", 'read x; printf one; until grep -q "^State:.S" /proc/$PPID/status; do :; done;'
+         'kill -INT $PPID; read y; printf two; exit 5'],
         stdin=lock, stdout=subprocess.PIPE,
     )
 """
