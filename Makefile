@@ -37,7 +37,7 @@ test-webterm: $(VENV)/browser $(XTERM)
 	$(BIN)/python -m pytest -n0 tests/browser
 
 wheels: $(VENV)/wheels
-	@ZIG_GLOBAL_CACHE_DIR=$(CURDIR)/$(VENV)/zig $(BIN)/python wheels/build.py $(WHEELS)
+	@ZIG_GLOBAL_CACHE_DIR=$(CURDIR)/$(VENV)/zig $(BIN)/python wheels/make.py $(WHEELS)
 
 matrix: $(VENV)/matrix $(VENV)/wheels
 	ZIG_GLOBAL_CACHE_DIR=$(CURDIR)/$(VENV)/zig PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/nox $(NOX)

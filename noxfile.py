@@ -19,7 +19,7 @@ import nox
 ROOT = Path(__file__).resolve().parent
 DIST = ROOT / "build" / "matrix"
 HOST = ["3.10", "3.12", "3.13"]
-ALL = ["3.10", "3.11", "3.12", "3.13", "3.14", "3.15", "3.14-dbg", "PyPy 3.11", "musl"]
+ALL = ["3.10", "3.11", "3.12", "3.13", "3.14", "3.15", "3.14-dbg", "3.14t", "3.15t", "PyPy 3.11", "musl"]
 EMULATED = "3.14 aarch64"
 # The standard library's own classes and hooks that the package builds on, and the C API through cffi. The rest is C,
 # system calls and the order of steps, which no version of Python has a part in: CI runs these on one.

@@ -7,23 +7,19 @@ import os
 import shutil
 import subprocess
 import sys
-import sysconfig
 import tarfile
 import time
 
-from setuptools import Extension, setup
+from setuptools import setup
 from setuptools.command.build_ext import build_ext
 from setuptools.command.sdist import sdist
 
-# PyPy has no limited API, and free-threaded CPython none before 3.15.
-FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
-ABI3 = sys.implementation.name == "cpython" and not (FREE_THREADED and sys.version_info < (3, 15))
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "csrc"))
+from ffibuild import ABI3
 
 
 class BuildExt(build_ext):
-    """Says for which version the limited API is: cffi defines Py_LIMITED_API bare, which means 3.2. What is missing is
-    said in a line.
-    """
+    """Says in a line what is missing."""
 
     def build_extensions(self) -> None:
         """Build all, unless something is missing."""
@@ -44,14 +40,6 @@ class BuildExt(build_ext):
         command = [*self.compiler.compiler_so, *directories, "-E", "-x", "c", "-"]
         question = f"#if !__has_include(<{name}>)\n#error\n#endif\n".encode()
         return subprocess.run(command, input=question, capture_output=True, check=False).returncode == 0
-
-    def build_extension(self, ext: Extension) -> None:
-        """Build one extension, for the limited API where there is one."""
-        if ABI3:
-            ext.define_macros.append(("Py_LIMITED_API", "0x030A0000"))
-        else:
-            ext.py_limited_api = False
-        super().build_extension(ext)
 
 
 class Sdist(sdist):

@@ -78,6 +78,10 @@ LINK_ON = {"linux": BIND_NOW, "darwin": [], "freebsd": BIND_NOW}
 
 if SYSTEM not in PLATFORM_FILES:
     sys.exit(f"setsid: there is no C core for {SYSTEM} yet (there is one for {', '.join(PLATFORM_FILES)})")
+# PyPy has no limited API; that of free-threaded CPython begins with 3.15, and the wheel for it would be taken by all of
+# 3.15. The number is 3.10's: cffi would define Py_LIMITED_API bare, which means 3.2.
+ABI3 = sys.implementation.name == "cpython" and not sysconfig.get_config_var("Py_GIL_DISABLED")
+LIMITED_API = [("Py_LIMITED_API", "0x030A0000")] if ABI3 else []
 
 ffibuilder = FFI()
 ffibuilder.cdef((HERE / "sid.cdef.h").read_text())
@@ -87,8 +91,8 @@ ffibuilder.set_source(
     sources=[f"csrc/{name}" for name in PORTABLE_FILES + PLATFORM_FILES[SYSTEM]],
     include_dirs=["csrc"],
     depends=[str(path.relative_to(HERE.parent)) for path in sorted(HERE.rglob("*.h"))],
-    define_macros=[(name, None) for name in MACROS[SYSTEM]],
+    define_macros=[*LIMITED_API, *((name, None) for name in MACROS[SYSTEM])],
     extra_compile_args=[*COMPILE, *COMPILE_ON[SYSTEM]],
     extra_link_args=[*LINK_ON[SYSTEM], "-pthread"],
-    py_limited_api=True,
+    py_limited_api=ABI3,
 )

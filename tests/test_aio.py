@@ -459,7 +459,7 @@ def broken(*args):
 for where in (asyncio, asyncio.events):
     if "get_child_watcher" in vars(where):
         where.get_child_watcher = broken
-if hasattr(asyncio.events.BaseDefaultEventLoopPolicy, "get_child_watcher"):
+if hasattr(getattr(asyncio.events, "BaseDefaultEventLoopPolicy", None), "get_child_watcher"):  # until 3.13
     asyncio.DefaultEventLoopPolicy.get_child_watcher = broken
 async def main():
     before = os.listdir("/proc/self/task"), signal.getsignal(signal.SIGCHLD), status()["SigCgt"]

@@ -534,21 +534,21 @@ with nothing_left():
 # -- elsewhere
 
 ELSEWHERE = {
-    "trio": ("trio", "trio.run(main, trio.lowlevel.wait_readable)"),
-    "anyio-asyncio": ("anyio", "anyio.run(main, anyio.wait_readable)"),
-    "anyio-trio": ("anyio", "anyio.run(main, anyio.wait_readable, backend='trio')"),
+    "trio": "trio.run(main, trio.lowlevel.wait_readable)",
+    "anyio-asyncio": "anyio.run(main, anyio.wait_readable)",
+    "anyio-trio": "anyio.run(main, anyio.wait_readable, backend='trio')",
 }
 
 
 @pytest.mark.parametrize("name", ELSEWHERE)
 def test_wait_readable_of_other_libraries_waits_for_the_end(name: str) -> None:
-    for module in name.split("-"):
+    modules = name.split("-")
+    for module in modules:
         if find_spec(module) is None:
             pytest.skip(f"{module} is not installed")
-    module, start = ELSEWHERE[name]
     awaits(f"""
 warnings.simplefilter("ignore")  # theirs
-import {module}
+import {", ".join(modules)}
 async def main(wait_readable):
     cat = Cat()
     assert cat.process.poll() is None
@@ -557,5 +557,5 @@ async def main(wait_readable):
     assert cat.process.wait(0) == 0
     cat.process.close()
 with nothing_left():
-    {start}
+    {ELSEWHERE[name]}
 """)

@@ -131,6 +131,8 @@ for closed in (), (0,), (1, 2):
             assert {os.readlink(f"/proc/{pid}/fd/{fd}") for fd in targets} == {"/dev/zero"}
 """,
     "asked for by a thread, with a parent-death signal": """
+import warnings
+warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
 result = []
 
 def act():

@@ -176,7 +176,7 @@ with in_group() as pid, in_group() as previous:
     with tracing("-e", "trace=ioctl") as trace:
         with foreground_group(tty, pid):
             pass
-    calls = [re.search(r"(TIOCSPGRP, .*?\\])|(TCSETS\\w*)", line) for line in trace.of(os.getpid())]
+    calls = [re.search(r"TIOCSPGRP, .*?\\]|TCSETS[WF]*", line) for line in trace.of(os.getpid())]
     expected = [f"TIOCSPGRP, [{pid}]", f"TIOCSPGRP, [{own}]", "TCSETS", f"TIOCSPGRP, [{previous}]"]
     assert [call[0] for call in calls if call] == expected, trace.lines
     assert as_it_was(previous)

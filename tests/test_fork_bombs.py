@@ -149,7 +149,7 @@ with nothing_left():
     check(report, process)
     assert before - {process.pid} <= set(report.ended)
     assert "e" in kinds or process.pid in report.ended
-    assert process.returncode == (0 if "e" in kinds else -9 if "d" in kinds else -15)
+    assert process.returncode == (0 if "e" in kinds else -9 if "d" in kinds else -15), process.returncode
 """,
         bomb,
         cgroup,

@@ -129,7 +129,7 @@ def test_communicate_raises_what_the_encoding_does(make: Maker) -> None:
             process.communicate()
 
 
-# The signal comes when the parent sleeps again: between its read and its append, Python's handler would lose the output.
+# The signal comes when the parent sleeps again: between its read and its append, the handler would lose the output.
 INTERRUPTED = """
 signal.signal(signal.SIGINT, signal.default_int_handler)
 lock, key = os.pipe()

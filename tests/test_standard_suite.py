@@ -122,6 +122,13 @@ with open("result.json", "w") as file:
 """
 
 
+def is_installed(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:  # the package that it would be in
+        return False
+
+
 def run(module: str, kind: str, directory: Path, names: list[str] | None = None) -> Any:
     """The tests that `passed` and those that `failed`, with their tracebacks."""
     classes, _ = SUITES[module]
@@ -134,7 +141,7 @@ def run(module: str, kind: str, directory: Path, names: list[str] | None = None)
 def test_the_tests_of_the_standard_library_hold_but_for_those_that_can_not(
     module: str, kind: str, tmp_path: Path
 ) -> None:
-    if importlib.util.find_spec("test") is None or importlib.util.find_spec(module) is None:
+    if not is_installed(module):
         pytest.skip(f"this Python comes without its own tests: there is no {module}")
     result = run(module, kind, tmp_path)
     can_not = CAN_NOT_HOLD | (CAN_NOT_HOLD_WITH_A_PLAN if kind == "planned" else {})

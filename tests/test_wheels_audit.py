@@ -49,19 +49,28 @@ def zig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
         yield [sys.executable, "-m", "ziglang", "cc"]
 
 
-def wheel(directory: Path, data: bytes, tags: str = "cp310-abi3-manylinux_2_17_x86_64") -> Path:
+def wheel(
+    directory: Path, data: bytes, tags: str = "cp310-abi3-manylinux_2_17_x86_64", name: str = "_native.abi3.so"
+) -> Path:
     """A wheel with nothing but a native library."""
     path = directory / f"setsid-0-{tags}.whl"
     with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("setsid/_native.abi3.so", data)
+        archive.writestr(f"setsid/{name}", data)
         archive.writestr("setsid-0.dist-info/WHEEL", f"Wheel-Version: 1.0\nRoot-Is-Purelib: false\nTag: {tags}\n")
         archive.writestr("setsid-0.dist-info/METADATA", "Metadata-Version: 2.1\nName: setsid\nVersion: 0\n")
-        archive.writestr("setsid-0.dist-info/RECORD", "setsid/_native.abi3.so,,\n")  # auditwheel reads what is listed
+        archive.writestr("setsid-0.dist-info/RECORD", f"setsid/{name},,\n")  # auditwheel reads what is listed
     return path
 
 
 def test_a_good_library_has_no_fault(make: Make) -> None:
     assert library.faults(make(INIT)) == []
+
+
+def test_a_library_for_pypy_exports_its_init_alone(make: Make, tmp_path: Path) -> None:
+    data = make(INIT.replace("PyInit_", "_cffi_pypyinit_"))
+    path = wheel(tmp_path, data, "pp311-pypy311_pp73-manylinux_2_17_x86_64", "_native.pypy311-pp73.so")
+    assert audit.library_faults(path) == []
+    assert library.faults(data)[0] == "does not export PyInit__native"
 
 
 @pytest.mark.parametrize(

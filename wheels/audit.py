@@ -43,7 +43,8 @@ def library_faults(wheel: Path) -> list[str]:
             return [f"has not one native library, setsid/_native, but {names}"]
         if (".abi3." in names[0]) != (tags(wheel)[1] == "abi3"):
             return [f"bears the tag {tags(wheel)[1]}, but has {names[0]}"]
-        return [f"{names[0]} {fault}" for fault in library.faults(archive.read(names[0]))]
+        init = library.PYPYS_INIT if tags(wheel)[0].startswith("pp") else library.INIT
+        return [f"{names[0]} {fault}" for fault in library.faults(archive.read(names[0]), init)]
 
 
 def _is_promised(found: re.Match[str], platform: str) -> bool:

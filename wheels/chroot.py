@@ -15,12 +15,13 @@ from pathlib import Path
 # Of the foreign processor's: qemu can't trace, so strace would be of no use.
 FOREIGN_PACKAGES = ("python3.14", "python3.14-venv", "procps", "ca-certificates")
 PACKAGES = (
-    *("gcc", "libc6-dev", "libffi-dev", "binutils", "procps", "strace", "ca-certificates"),
-    *("python3.14", "python3.14-venv", "python3.14-dev", "python3.14-dbg"),
-    *("python3.15", "python3.15-venv", "python3.15-dev"),
-    *("pypy3", "pypy3-venv", "pypy3-dev", "qemu-user"),
+    *("gcc", "libc6-dev", "libffi-dev", "binutils", "procps", "strace", "ca-certificates", "systemd"),
+    *("bsdextrautils", "groff", "less", "tmux", "valgrind", "vim-tiny", "zsh"),
+    *("python3.14", "python3.14-venv", "python3.14-dev", "python3.14-dbg", "libpython3.14-testsuite"),
+    *("python3.15", "python3.15-venv", "python3.15-dev", "libpython3.15-testsuite"),
+    *("pypy3", "pypy3-venv", "pypy3-dev", "pypy3-lib-testsuite", "qemu-user"),
 )
-# A mount point for its root, which programs want that change how mounts spread; the temporary files are the host's.
+# The temporary files are the host's.
 _ENTER = """
 root=$1 shared=$2; shift 2
 mount --bind "$root" "$root"
@@ -30,7 +31,12 @@ mount --rbind /sys "$root/sys"
 mkdir -p "$root$shared"
 mount --bind "$shared" "$root$shared"
 """
-_CHANGE_ROOT = 'exec chroot "$root" "$@"'
+# Not chroot(2), which keeps a process from making user namespaces. The old root lies over the new one until it is gone.
+_CHANGE_ROOT = """
+cd "$root"
+pivot_root . .
+exec chroot . sh -ec 'umount -l .; exec "$@"' sh "$@"
+"""
 # Which program runs another processor's is the machine's setting, but each user namespace may have its own: so it is
 # made here, with all users as they are, and gone with the last process. Only a process outside may write these maps.
 # The flags: the emulator is opened now (F), since the chroot lacks it; it is told argv[0] (P); set-user-ID works (OC).

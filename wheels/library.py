@@ -12,7 +12,7 @@ from elftools.elf.sections import SymbolTableSection
 
 import macho
 
-INITS = {"PyInit__native", "_cffi_pypyinit__native"}  # the second is PyPy's
+INIT, PYPYS_INIT = "PyInit__native", "_cffi_pypyinit__native"
 MACHO_OWN = {"__dso_handle", "_mh_dylib_header"}  # the linker's, which name no place in our code
 LARGEST = 60_000  # bytes, compressed as in the wheel
 OLDEST_MACOS = (11, 0)
@@ -20,10 +20,11 @@ _BIND_NOW, _NOW = 0x8, 0x1  # in DT_FLAGS and DT_FLAGS_1
 _EXECUTABLE = 0x1
 
 
-def faults(data: bytes) -> list[str]:
-    """What is wrong with a library, given its bytes; [] if nothing is."""
-    check = _of_macho if data.startswith(macho.MAGIC) else _of_elf
-    return [*check(data), *_of_size(data)]
+def faults(data: bytes, init: str = INIT) -> list[str]:
+    """What is wrong with a library, given its bytes and the one name that it is to export; [] if nothing is."""
+    read = _of_macho if data.startswith(macho.MAGIC) else _of_elf
+    exported, found = read(data)
+    return [*_of_names(exported, init), *found, *_of_size(data)]
 
 
 def _of_size(data: bytes) -> Iterator[str]:
@@ -32,25 +33,31 @@ def _of_size(data: bytes) -> Iterator[str]:
         yield f"takes {size} bytes in the wheel, not less than {LARGEST}"
 
 
-def _of_names(exported: set[str]) -> Iterator[str]:
-    if "PyInit__native" not in exported:
-        yield "does not export PyInit__native"
-    if more := sorted(exported - INITS):
+def _of_names(exported: set[str], init: str) -> Iterator[str]:
+    if init not in exported:
+        yield f"does not export {init}"
+    if more := sorted(exported - {init}):
         yield f"exports {', '.join(more)}"
 
 
-def _of_macho(data: bytes) -> Iterator[str]:
+def _of_macho(data: bytes) -> tuple[set[str], Iterator[str]]:
     library = macho.read(data)
-    yield from _of_names({name.removeprefix("_") for name in library.exported} - MACHO_OWN)
+    return {name.removeprefix("_") for name in library.exported} - MACHO_OWN, _of_commands(library)
+
+
+def _of_commands(library: macho.Library) -> Iterator[str]:
     if library.has_rpath:
         yield "has an LC_RPATH"
     if not (0, 0) < library.minimum <= OLDEST_MACOS:
         yield f"is for macOS {'.'.join(map(str, library.minimum))} and later"
 
 
-def _of_elf(data: bytes) -> Iterator[str]:
+def _of_elf(data: bytes) -> tuple[set[str], Iterator[str]]:
     elf = ELFFile(io.BytesIO(data))
-    yield from _of_names(_exported(elf))
+    return _exported(elf), _of_sections(elf)
+
+
+def _of_sections(elf: ELFFile) -> Iterator[str]:
     yield from _of_dynamic_section(elf)
     yield from _of_segments(elf)
     if any(section.name.startswith(".debug") for section in elf.iter_sections()):

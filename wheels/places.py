@@ -11,11 +11,19 @@ from pathlib import Path
 from typing import NamedTuple
 
 import chroot
+import freethreaded
 import musl
 
 HOST = ("3.10", "3.11", "3.12", "3.13")
 SID = {"3.14": "python3.14", "3.15": "python3.15", "3.14-dbg": "python3.14-dbg", "PyPy 3.11": "pypy3"}
+FREE_THREADED = {"3.14t": "3.14", "3.15t": "3.15"}
 EMULATED = {"3.14 aarch64": "python3.14"}
+
+_ASK = """
+import platform, sys, sysconfig
+takes_abi3 = sys.implementation.name == "cpython" and not sysconfig.get_config_var("Py_GIL_DISABLED")
+print(platform.machine(), sys.version.split()[0], takes_abi3)
+"""
 
 
 class Place(NamedTuple):
@@ -26,26 +34,26 @@ class Place(NamedTuple):
     libc: str
     machine: str
     version: str
+    takes_abi3: bool
     missing: str | None
 
 
 def _place(name: str, command: tuple[str, ...], libc: str = "glibc") -> Place:
     """The place, if its interpreter runs."""
-    source = "import platform, sys; print(platform.machine(), sys.version.split()[0])"
     try:
         result = subprocess.run(
-            [*command, "-c", source], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+            [*command, "-c", _ASK], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
         )
     except OSError as error:
         return _missing(name, libc, str(error))
     if result.returncode:
         return _missing(name, libc, (result.stderr.strip().splitlines() or ["does not run"])[-1])
-    machine, version = result.stdout.split()
-    return Place(name, command, libc, machine, version, None)
+    machine, version, takes_abi3 = result.stdout.split()
+    return Place(name, command, libc, machine, version, takes_abi3 == "True", None)
 
 
 def _missing(name: str, libc: str, reason: str, machine: str = os.uname().machine) -> Place:
-    return Place(name, (), libc, machine, "", reason)
+    return Place(name, (), libc, machine, "", False, reason)
 
 
 def _pyenv() -> Path | None:
@@ -80,6 +88,16 @@ def in_sid(name: str) -> Place:
     return _place(name, (*chroot.enter(root), SID[name]))
 
 
+def free_threaded(name: str) -> Place:
+    """A free-threaded CPython in Debian sid."""
+    try:
+        root = chroot.sid()
+        path = freethreaded.python(root, FREE_THREADED[name])
+    except (LookupError, RuntimeError) as error:
+        return _missing(name, "glibc", str(error))
+    return _place(name, (*chroot.enter(root), path))
+
+
 def emulated(name: str) -> Place:
     """An interpreter of Debian sid's for AArch64, run by qemu."""
     try:
@@ -100,6 +118,7 @@ def on_musl(name: str) -> Place:
 PLACES: dict[str, Callable[[str], Place]] = {
     **dict.fromkeys(HOST, on_host),
     **dict.fromkeys(SID, in_sid),
+    **dict.fromkeys(FREE_THREADED, free_threaded),
     **dict.fromkeys(EMULATED, emulated),
     "musl": on_musl,
 }
@@ -108,6 +127,12 @@ PLACES: dict[str, Callable[[str], Place]] = {
 def find(names: list[str] | None = None) -> list[Place]:
     """All places, or those with these names; what can be made is made."""
     return [PLACES[name](name) for name in names or PLACES]
+
+
+def make_environment(place: Place, directory: Path) -> list[str]:
+    """A virtual environment of a place, in a temporary directory: the command of its Python."""
+    subprocess.run([*place.command, "-m", "venv", str(directory / "env")], stdin=subprocess.DEVNULL, check=True)
+    return [*place.command[:-1], str(directory / "env" / "bin" / "python")]
 
 
 if __name__ == "__main__":

@@ -48,13 +48,15 @@ def _accepts(wheel: Path, implementation: str, is_free_threaded: bool, version: 
 
 def _install(wheel: Path, implementation: str, version: list[int], directory: str) -> str | None:
     """Install a wheel, with the cffi that it needs, for a Python that need not be this; what has failed, or None."""
-    platforms = list(audit.tags(wheel)[2])
+    _, abi, platforms = audit.tags(wheel)
     machine = platforms[0].partition("linux_")[2].split("_", 2)[-1]
     if platforms[0].startswith("manylinux"):  # whatever C library is installed here, it is newer
         platforms += [f"manylinux_2_{minor}_{machine}" for minor in range(18, 29)]
     command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--target", directory]
     command += ["--only-binary=:all:", "--python-version", ".".join(map(str, version))]
     command += ["--implementation", "pp" if implementation == "pypy" else "cp"]
+    if abi != "abi3":
+        command += ["--abi", abi]
     command += [argument for name in platforms for argument in ("--platform", name)]
     if implementation == "pypy":
         command += ["--no-deps"]  # it brings its own

@@ -6,9 +6,16 @@ import errno
 import os
 import platform
 import sys
+import sysconfig
 
 import setsid
 from setsid import _native
+
+
+def check_gil() -> None:
+    """A free-threaded Python goes on without its lock."""
+    if sysconfig.get_config_var("Py_GIL_DISABLED"):
+        assert not sys._is_gil_enabled()  # type: ignore[attr-defined]
 
 
 def check_calls() -> None:
@@ -61,7 +68,7 @@ def check_subprocess() -> None:
 
 def main() -> None:
     """All of it."""
-    for check in check_calls, check_spawn, check_detached, check_subprocess:
+    for check in check_gil, check_calls, check_spawn, check_detached, check_subprocess:
         check()
     print(os.path.basename(_native.__file__ or ""), platform.python_implementation(), sys.version.split()[0])
 

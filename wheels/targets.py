@@ -35,5 +35,5 @@ TARGETS = [
     Target("macosx_11_0_arm64", "aarch64-macos.11.0", "macosx-11.0-arm64"),
     Target("macosx_11_0_x86_64", "x86_64-macos.11.0", "macosx-11.0-x86_64"),
 ]
-# What each needs an interpreter of its own for, and so is built by the release workflow alone.
-ELSEWHERE = ["cp314-cp314t (free-threaded)", "pp311-pypy311_pp73"]
+# Those that can't share the abi3 wheel, by their places: they get wheels of their own, here for the first target alone.
+OWN = {"3.14t": "cp314t", "3.15t": "cp315t", "PyPy 3.11": "pp311"}

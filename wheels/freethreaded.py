@@ -1,0 +1,32 @@
+"""Free-threaded CPython, which Debian has no package of, built from sid's source package in sid's chroot."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from chroot import cache, enter, mirror, run
+
+# ssl and zlib are for pip, and ctypes for the tests.
+_BUILD = """
+export DEBIAN_FRONTEND=noninteractive
+echo "deb-src $2 sid main" >/etc/apt/sources.list.d/sources.list
+apt-get update -qq -o Acquire::Check-Valid-Until=false
+apt-get install -qq --no-install-recommends make xz-utils libffi-dev libssl-dev zlib1g-dev
+mkdir -p "/opt/source$1"
+cd "/opt/source$1"
+apt-get source -qq --download-only "python$1"
+tar -xf python$1_*.orig.tar.* --strip-components=1
+./configure --disable-gil --disable-test-modules --prefix="/opt/python$1t"
+make -j2
+make altinstall
+rm -r "/opt/source$1"
+"""
+
+
+def python(root: Path, version: str) -> str:
+    """Its path in sid's chroot, made if it is not there. Raises RuntimeError, LookupError."""
+    path = f"/opt/python{version}t/bin/python{version}t"
+    if not (root / path[1:]).exists():
+        build = ["sh", "-ec", _BUILD, "sh", version, mirror()]
+        run([*enter(root), *build], cache() / f"python{version}t.log")
+    return path
