@@ -40,7 +40,7 @@ int sid_tcgetsid(int fd)
 
 int sid_tcgetpgrp(int fd)
 {
-    return checked(tcgetpgrp(fd));
+    return sidos_foreground(checked(tcgetpgrp(fd)));
 }
 
 /* From the background tcsetpgrp sends SIGTTOU to the caller's whole group, unless the caller blocks it. */

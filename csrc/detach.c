@@ -76,6 +76,18 @@ static int make_middle(struct shared *shared, int way, struct sidch_job *job, in
     return 0;
 }
 
+/* Whether the middle child has ended, without reaping it; a stopped one goes on. */
+static int middle_has_ended(int pid)
+{
+    struct sidos_ended ended;
+
+    if (sidos_wait(pid, -1, WEXITED | WSTOPPED | WNOHANG | WNOWAIT | sidos_any_child, &ended) < 0)
+        return 1;
+    if (ended.code == CLD_STOPPED)
+        kill(pid, SIGCONT);
+    return ended.code != 0 && ended.code != CLD_STOPPED;
+}
+
 /* The process `pid` is known by its pidfd; where there is none, by when it has started. As long as its number is taken
    for sure; or else it is in the session, whose number is. */
 static void identify(struct sid_child *child, int pid, int pidfd)
@@ -84,7 +96,7 @@ static void identify(struct sid_child *child, int pid, int pidfd)
 
     child->pid = pid;
     child->pidfd = pidfd < 0 ? sidh_open_pidfd(pid) : pidfd;
-    if (pidfd < 0 && child->pidfd >= 0 && getsid(pid) != child->session) {
+    if (pidfd < 0 && child->pidfd >= 0 && middle_has_ended(child->session) && getsid(pid) != child->session) {
         close(child->pidfd);
         child->pidfd = SID_PIDFD_NONE;
     } else if (child->pidfd < 0 || !sidos_has_pidfds) { /* what a fork leaves behind is not all that is known */
@@ -160,18 +172,6 @@ static int by_page(struct sidch_job *job, struct sid_child *child)
     job->page = NULL;
     munmap(shared, sizeof *shared);
     return result;
-}
-
-/* Whether the middle child has ended, without reaping it; a stopped one goes on. */
-static int middle_has_ended(int pid)
-{
-    struct sidos_ended ended;
-
-    if (sidos_wait(pid, -1, WEXITED | WSTOPPED | WNOHANG | WNOWAIT | sidos_any_child, &ended) < 0)
-        return 1;
-    if (ended.code == CLD_STOPPED)
-        kill(pid, SIGCONT);
-    return ended.code != 0 && ended.code != CLD_STOPPED;
 }
 
 /* Until the middle child has told which process it has made, or has failed. */

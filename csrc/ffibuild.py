@@ -62,7 +62,8 @@ PORTABLE_FILES = [
     "child/exec.c",
 ]
 # What makes all functions of a system visible: on FreeBSD, to ask for no standard.
-MACROS = {"linux": ["_GNU_SOURCE"], "darwin": ["_DARWIN_C_SOURCE"], "freebsd": []}
+# On 32 bits the kernel's OFD locks are of 64 bits, whatever struct flock is.
+MACROS = {"linux": ["_GNU_SOURCE", "_FILE_OFFSET_BITS=64"], "darwin": ["_DARWIN_C_SOURCE"], "freebsd": []}
 # What debuggers read has the builder's directories in it, and no two builds would be the same.
 COMPILE = ["-std=c11", "-O2", "-g0", "-fvisibility=hidden", "-pthread"]
 COMPILE_ON = {
@@ -82,6 +83,7 @@ if SYSTEM not in PLATFORM_FILES:
 # 3.15. The number is 3.10's: cffi would define Py_LIMITED_API bare, which means 3.2.
 ABI3 = sys.implementation.name == "cpython" and not sysconfig.get_config_var("Py_GIL_DISABLED")
 LIMITED_API = [("Py_LIMITED_API", "0x030A0000")] if ABI3 else []
+_PARTS = [macro.partition("=") for macro in MACROS[SYSTEM]]
 
 ffibuilder = FFI()
 ffibuilder.cdef((HERE / "sid.cdef.h").read_text())
@@ -91,7 +93,7 @@ ffibuilder.set_source(
     sources=[f"csrc/{name}" for name in PORTABLE_FILES + PLATFORM_FILES[SYSTEM]],
     include_dirs=["csrc"],
     depends=[str(path.relative_to(HERE.parent)) for path in sorted(HERE.rglob("*.h"))],
-    define_macros=[*LIMITED_API, *((name, None) for name in MACROS[SYSTEM])],
+    define_macros=[*LIMITED_API, *((name, value or None) for name, _, value in _PARTS)],
     extra_compile_args=[*COMPILE, *COMPILE_ON[SYSTEM]],
     extra_link_args=[*LINK_ON[SYSTEM], "-pthread"],
     py_limited_api=ABI3,

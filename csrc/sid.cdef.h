@@ -452,6 +452,8 @@ int sid_is_ours(struct sid_child *child);
 /* Sends a signal to the child's process group while the child is not reaped, so that the group's number is its own; 0,
    1 if that is the caller's own group, which is spared, or -ESRCH if it is not `group` (0: any). kill(2) */
 int sid_signal_group(struct sid_child *child, int signal, int group);
+/* The process group of a child that is ours and unreaped, a zombie too; 0 if it is not. getpgid(2) */
+int sid_childs_group(struct sid_child *child);
 /* Notes the wait status of a child that somebody else has reaped; 0 */
 int sid_reaped_elsewhere(struct sid_child *child, int status);
 /* detach.c: of a struct sid_child that sid_spawn_detached filled. */

@@ -28,15 +28,24 @@ int sid_signal_child(struct sid_child *child, int signal)
     return result;
 }
 
+/* The BSDs' getpgid finds no zombie, which keeps its group's number all the same; the list of processes has it. */
+static pid_t group_of(const struct sid_child *child)
+{
+    struct sid_process process;
+    pid_t group = getpgid(child->pid);
+
+    return group < 0 && sid_process(child->pid, &process, NULL) > 0 ? process.pgid : group;
+}
+
 static int signal_group_locked(const struct sid_child *child, int signal, int wanted)
 {
-    pid_t group = sidh_is_ours_locked(child) ? getpgid(child->pid) : 0;
+    pid_t group = sidh_is_ours_locked(child) ? group_of(child) : 0;
 
     if (group <= 1 || (wanted && group != wanted))
         return -ESRCH;
     if (group == getpgrp())
         return 1;
-    return kill(-group, signal) < 0 ? -errno : 0;
+    return sidos_signal_group(group, signal);
 }
 
 int sid_signal_group(struct sid_child *child, int signal, int group)
@@ -50,6 +59,19 @@ int sid_signal_group(struct sid_child *child, int signal, int group)
     sidh_unlock(child);
     sidh_release(child);
     return result;
+}
+
+int sid_childs_group(struct sid_child *child)
+{
+    int result = sidh_enter(child);
+
+    if (result <= 0)
+        return 0;
+    sidh_lock(child);
+    result = sidh_is_ours_locked(child) ? group_of(child) : 0;
+    sidh_unlock(child);
+    sidh_release(child);
+    return result < 0 ? 0 : result;
 }
 
 int sid_childs_group_lives(struct sid_child *child)

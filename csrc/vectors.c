@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* What execvp takes where PATH is not set. */
+/* Where glibc's execvp looks if PATH is not set; the same on all systems. */
 static const char default_path[] = "/bin:/usr/bin";
 
 int sid_point(const char **at, const char *strings, size_t size, int count)

@@ -279,3 +279,27 @@ assert again
 """,
         tmp_path,
     )
+
+
+@pytest.mark.usefixtures("traced")
+def test_a_terminal_that_it_can_not_let_go_of_leaves_no_file(tmp_path: Path) -> None:
+    fresh(
+        PRELUDE
+        + """
+from strace import *
+manager, terminal = os.openpty()
+setsid.acquire_ctty(terminal)
+
+def apply():
+    before = everything()
+    try:
+        ChildSetup(release_ctty=True).apply()
+    except OSError as error:
+        assert (error.errno, error.call, error.stage) == (errno.EIO, "ioctl(TIOCNOTTY)", Stage.CTTY)
+        return sorted(changed(before, everything()))
+
+with tracing("-P", "/dev/tty", "-e", "inject=ioctl:error=EIO"):
+    assert in_child(apply) == []
+""",
+        tmp_path,
+    )

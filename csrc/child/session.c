@@ -24,14 +24,13 @@ static int open_ctty(void)
 
 static int release(struct sidch_state *state)
 {
-    int fd = open_ctty();
+    int fd = open_ctty(), result;
 
     if (fd < 0) /* ENXIO: there is no controlling terminal to let go of */
         return errno == ENXIO ? 0 : sidch_fail(state, SID_CALL_OPEN, 0);
-    if (ioctl(fd, TIOCNOTTY) < 0)
-        return sidch_fail(state, SID_CALL_TIOCNOTTY, fd);
+    result = ioctl(fd, TIOCNOTTY) < 0 ? sidch_fail(state, SID_CALL_TIOCNOTTY, fd) : 0;
     close(fd);
-    return 0;
+    return result;
 }
 
 int sidch_ctty(struct sidch_state *state)

@@ -6,8 +6,8 @@
 #include <unistd.h>
 
 #include "../child/child.h"
+#include "bsd.h"
 #include "bsd_signals.h"
-#include "os.h"
 
 const int sidos_any_child = 0; /* every child has an exit signal */
 
@@ -76,6 +76,12 @@ void sidos_await_word(uint32_t *word, uint32_t value, int milliseconds)
 
     if (__atomic_load_n(word, __ATOMIC_ACQUIRE) == value)
         nanosleep(&time, NULL);
+}
+
+/* What the kernel says where there is none. */
+int sidos_foreground(int group)
+{
+    return group == SIDOS_NO_GROUP ? 0 : group;
 }
 
 int sidos_open_directory(const char *path)

@@ -1,5 +1,6 @@
 /* macOS and FreeBSD: making a child by fork. libc's own, which sees to its locks: the child calls sigaction, which on
-   FreeBSD takes one. */
+   FreeBSD takes one. The middle child forks too, after the atfork handlers of all libraries, which is more than
+   allowed_bsd.txt allows. */
 #include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>

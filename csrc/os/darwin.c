@@ -60,6 +60,8 @@ int sidos_wait(int pid, int pidfd, int options, struct sidos_ended *ended)
 {
     (void)pidfd;
     *ended = (struct sidos_ended){0};
+    if (options & WCONTINUED && !(options & WNOHANG)) /* the kernel wakes nobody when a child goes on */
+        return -EAGAIN;
     return options & WEXITED && !(options & WNOWAIT) ? reap(pid, options, ended) : look(pid, options, ended);
 }
 
@@ -81,8 +83,11 @@ void sidos_name_thread(const char *name)
 /* Only /dev/tty can be told so, and never by a session leader (EINVAL). tty(4) */
 int sidos_release_ctty(int fd)
 {
+    char name[128];
     int tty, result;
 
+    if (ioctl(fd, TIOCPTYGNAME, name) == 0) /* a manager side, which tells its group to everybody */
+        return -ENOTTY;
     if (tcgetpgrp(fd) < 0 || (tty = open("/dev/tty", O_RDWR | O_NOCTTY | O_CLOEXEC)) < 0)
         return errno == ENXIO ? -ENOTTY : -errno;
     result = ioctl(tty, TIOCNOTTY) < 0 ? -errno : 0;

@@ -4,6 +4,7 @@
 #include <libproc.h>
 #include <limits.h>
 #include <mach/thread_info.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -86,6 +87,33 @@ static int state_of(const struct extern_proc *proc)
     return proc->p_stat == SSTOP ? 'T' : state_of_threads(proc->p_pid);
 }
 
+/* One whose memory is being taken down is no zombie yet, but nobody finds it any more. */
+static int lives(const struct extern_proc *proc)
+{
+    return proc->p_stat != SZOMB && !(proc->p_flag & P_WEXIT);
+}
+
+static int somebody_lives(int group)
+{
+    int name[] = {CTL_KERN, KERN_PROC, KERN_PROC_PGRP, group};
+    size_t size = 64 * sizeof(struct kinfo_proc), found = 0;
+    struct kinfo_proc *records = malloc(size);
+    int result = records == NULL || sysctl(name, 4, records, &size, NULL, 0) < 0; /* ENOMEM: there are more of them */
+
+    while (!result && found < size / sizeof *records)
+        result = lives(&records[found++].kp_proc);
+    free(records);
+    return result;
+}
+
+/* The kernel says EPERM of a group too in which nobody lives any more. */
+int sidos_signal_group(int group, int signal)
+{
+    if (kill(-group, signal) == 0)
+        return 0;
+    return errno != EPERM ? -errno : somebody_lives(group) ? -EPERM : 0;
+}
+
 static void fill(struct sid_process *process, const struct kinfo_proc *record)
 {
     const struct extern_proc *proc = &record->kp_proc;
@@ -96,7 +124,7 @@ static void fill(struct sid_process *process, const struct kinfo_proc *record)
     process->sid = session_of(proc->p_pid, more->e_pgid);
     process->ppid = more->e_ppid;
     process->state = state_of(proc);
-    process->lives = proc->p_stat != SZOMB;
+    process->lives = lives(proc);
     process->is_kernels = (proc->p_flag & P_SYSTEM) != 0;
     process->tpgid = has_terminal && more->e_tpgid < SIDOS_NO_GROUP ? more->e_tpgid : -1;
     process->user = more->e_ucred.cr_uid;

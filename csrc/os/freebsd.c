@@ -41,6 +41,11 @@ int sidos_pipe(int *ends)
     return pipe2(ends, O_CLOEXEC) < 0 ? -errno : 0;
 }
 
+int sidos_signal_group(int group, int signal)
+{
+    return kill(-group, signal) < 0 ? -errno : 0;
+}
+
 void sidos_name_thread(const char *name)
 {
     pthread_set_name_np(pthread_self(), name);

@@ -83,7 +83,7 @@ static void fill(struct sid_process *process, const struct kinfo_proc *record, i
     process->sid = record->ki_sid;
     process->ppid = record->ki_ppid;
     process->state = state_of(record);
-    process->lives = record->ki_stat != SZOMB;
+    process->lives = record->ki_stat != SZOMB && !(record->ki_flag & P_WEXIT);
     process->is_kernels = (record->ki_flag & P_KPROC) != 0;
     process->tpgid = has_terminal && record->ki_tpgid < SIDOS_NO_GROUP ? record->ki_tpgid : -1;
     process->user = record->ki_uid;

@@ -255,6 +255,16 @@ int sidos_pipe(int *ends)
     return pipe2(ends, O_CLOEXEC) < 0 ? -errno : 0;
 }
 
+int sidos_signal_group(int group, int signal)
+{
+    return kill(-group, signal) < 0 ? -errno : 0;
+}
+
+int sidos_foreground(int group)
+{
+    return group;
+}
+
 int sidos_release_ctty(int fd)
 {
     return ioctl(fd, TIOCNOTTY) < 0 ? -errno : 0;

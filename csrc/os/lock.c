@@ -5,8 +5,14 @@
 
 #include "os.h"
 
-#ifndef F_OFD_SETLK /* FreeBSD: it says EINVAL */
+#ifndef F_OFD_SETLK
+#if defined __APPLE__ /* the kernel has them; headers before macOS 14 keep them private */
+enum { F_OFD_SETLK = 90, F_OFD_GETLK = 92 };
+#elif defined __linux__
+enum { F_OFD_GETLK = 36, F_OFD_SETLK };
+#else /* FreeBSD: it says EINVAL */
 enum { F_OFD_SETLK = 1 << 30, F_OFD_GETLK };
+#endif
 #endif
 
 static struct flock byte_of(int byte, int type)

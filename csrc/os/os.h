@@ -131,6 +131,10 @@ int64_t sidos_now(void);
 int sidos_poll(struct pollfd *files, unsigned count, const struct timespec *timeout);
 /* pipe(2), close-on-exec; 0. */
 int sidos_pipe(int *ends);
+/* kill(2) of a process group, of which at least a zombie is left; 0. */
+int sidos_signal_group(int group, int signal);
+/* A terminal's foreground group as tcgetpgrp(3) tells it: 0 for none. */
+int sidos_foreground(int group);
 /* TIOCNOTTY; 0. */
 int sidos_release_ctty(int fd);
 /* How a whole process changes its credentials. */

@@ -119,8 +119,8 @@ def getpgid(pid: int = 0) -> int:
 def tcgetsid(fd: int | HasFileno) -> int:
     """The session whose controlling terminal `fd` (a file descriptor or a file) is; 0 for one of another pid namespace.
 
-    On Linux the manager side of a pseudo-terminal may be asked by anybody. Raises SystemCallError: ENOTTY when `fd` is
-    no terminal, not the caller's controlling one, or (the manager side) no session's; EBADF.
+    On Linux the manager side of a pseudo-terminal may be asked by anybody, on macOS any terminal. Raises
+    SystemCallError: ENOTTY when `fd` is no terminal, else not the caller's controlling one, or no session's; EBADF.
     tcgetsid(3), POSIX tcgetsid().
     """
     if type(fd) is not int:
@@ -180,9 +180,9 @@ def acquire_ctty(fd: int | HasFileno, *, steal: bool = False) -> None:
 def release_ctty(fd: int | HasFileno) -> None:
     """Give up the caller's controlling terminal, which `fd` (a file descriptor or a file) must be.
 
-    When the caller leads its session, the whole session loses the terminal, and its foreground process group gets
-    SIGHUP and SIGCONT. Raises SystemCallError: ENOTTY when `fd` is not the controlling terminal, EBADF; on macOS EINVAL
-    for a session's leader. ioctl_tty(2), TIOCNOTTY.
+    When the caller leads its session, the whole session loses the terminal, and on Linux its foreground process group
+    gets SIGHUP and SIGCONT. Raises SystemCallError: ENOTTY when `fd` is not the controlling terminal, EBADF; EINVAL on
+    macOS for a session's leader, EPERM on FreeBSD for anybody else. ioctl_tty(2), TIOCNOTTY.
     """
     if type(fd) is not int:
         fd = as_fd(fd)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno as codes
 import os
 import resource
+import sys
 
 from ._exec_hints import OF_A_PATH, execve, in_the_root
 from ._fields import NO_LIMIT
@@ -41,7 +42,7 @@ class ChildFacts:
         self.program, self.arguments, self.env = program, arguments, env
         self.cwd: bytes | None = None  # where the child was, as we can name it
         if isinstance(setup.cwd, int):
-            self.cwd = b"/proc/self/fd/%d" % setup.cwd
+            self.cwd = b"/proc/self/fd/%d" % setup.cwd if sys.platform == "linux" else None
         elif setup.cwd is not None:
             self.cwd = os.fsencode(setup.cwd)
 

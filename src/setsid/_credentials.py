@@ -52,10 +52,11 @@ def _are_unknown() -> bool:
 
 
 def _as_set_there(groups: list[int], group: int) -> list[int]:
-    """FreeBSD before 15 takes the first one for the effective group; macOS takes 16, and looks up the others itself."""
-    if sys.platform.startswith("freebsd"):
-        return [group, *groups]
-    return groups[: os.sysconf("SC_NGROUPS_MAX")]
+    """The first one is the effective group on macOS, and on FreeBSD before 15. MacOS takes 16, and of a process that
+    has set them it looks up no others.
+    """
+    groups = list(dict.fromkeys([group, *groups]))
+    return groups[: os.sysconf("SC_NGROUPS_MAX")] if sys.platform == "darwin" else groups
 
 
 def _are_held(groups: list[int], group: int | None) -> bool:

@@ -48,9 +48,9 @@ def spawn_detached(
     """Start a program that is nobody's child here: as a daemon's double fork does, but no Python runs in either child.
 
     The program is in a new session, without being its leader, so it never acquires a terminal by opening one. Its
-    parent is init, or the nearest subreaper: nothing is to be reaped here, and no SIGCHLD comes. (Of a caller that is
-    the subreaper itself, PR_SET_CHILD_SUBREAPER, or process 1, it is a child all the same, by the kernel.) The calling
-    thread waits until the program is executed.
+    parent is init, or the nearest subreaper: nothing is to be reaped here, and on Linux no SIGCHLD comes. (Of
+    a caller that is the subreaper itself, PR_SET_CHILD_SUBREAPER, or process 1, it is a child all the same, by the
+    kernel.) The calling thread waits until the program is executed.
 
     The arguments are those of `spawn`. `process_group`, `ctty`, `steal_ctty`, `release_ctty`, `foreground_tty` and
     `parent_death_signal` can't be carried out, and are a ValueError if they are said. The files that are not said are

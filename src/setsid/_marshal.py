@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 
 from . import _credentials
 from ._calls import as_fd
@@ -139,6 +140,8 @@ class Plan:
         verb = self.verb
         group = verb.process_group if setup.process_group is None else setup.process_group
         check_session(setup, group)
+        if setup.release_ctty and not verb.is_own_process and sys.platform.startswith("freebsd"):
+            raise NotImplementedError("release_ctty: on FreeBSD only a session's leader can let go of its terminal")
         mask = verb.signal_mask if setup.signal_mask is None else _bits(setup.signal_mask)
         ignored = _bits(setup.ignore_signals or ())
         defaults = verb.default_signals if setup.default_signals is None else _bits(setup.default_signals)

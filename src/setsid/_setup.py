@@ -39,7 +39,8 @@ class ChildSetup:
         ctty: a terminal (file descriptor or file) that becomes the new session's controlling terminal; only with
             NEW_SESSION. None by default. ioctl_tty(2), TIOCSCTTY
         steal_ctty: True: take `ctty` from the session that has it (Linux, needs CAP_SYS_ADMIN).
-        release_ctty: True: let go of the controlling terminal without a new session. ioctl_tty(2), TIOCNOTTY
+        release_ctty: True: let go of the controlling terminal without a new session. ioctl_tty(2), TIOCNOTTY; on
+            FreeBSD in `apply` by a session's leader alone
         foreground_tty: a terminal (file descriptor or file) whose foreground group the child's group becomes before
             it executes the program. With NEW_SESSION only together with `ctty`. tcsetpgrp(3)
         stdin, stdout, stderr: file descriptor, file or DEVNULL; STDOUT for stderr. The parent's by default.

@@ -200,7 +200,7 @@ class Job(WaitedFor):
         """
         if self._leader is None or not (pgid := self._leader.pid):
             return False
-        if any(lib.sid_getpgid(process.pid) == pgid and lib.sid_is_ours(process._child) for process in self.processes):
+        if any(lib.sid_childs_group(process._child) == pgid for process in self.processes):
             return True
         return bool(lib.sid_childs_group_lives(self._leader._child))
 
