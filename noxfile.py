@@ -39,11 +39,13 @@ nox.options.default_venv_backend = "none"
 
 @nox.session
 def clear(session: nox.Session) -> None:
-    """Make the directory of the results anew, with the one abi3 wheel in it."""
+    """Make the directory of the results anew, with the sdist and the one abi3 wheel in it."""
     shutil.rmtree(DIST, ignore_errors=True)
     DIST.mkdir(parents=True)
-    wheel = ["python", "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", str(DIST), str(ROOT)]
-    session.run(*wheel, env={"LDSHARED": "gcc -shared"})
+    # By way of the sdist: what an earlier build has left in the checkout is not in it.
+    session.run(
+        "python", "-m", "build", "--no-isolation", "--outdir", str(DIST), str(ROOT), env={"LDSHARED": "gcc -shared"}
+    )
 
 
 @nox.session

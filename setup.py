@@ -4,6 +4,7 @@ in pyproject.toml.
 
 import gzip
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -16,6 +17,18 @@ from setuptools.command.sdist import sdist
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "csrc"))
 from ffibuild import ABI3
+
+
+def without_rpath(flags: list[str]) -> list[str]:
+    """The linker's flags but -Wl,-rpath,DIR and -Wl,--rpath=DIR; if DIR is a flag by itself, -Wl,DIR, without that."""
+    kept: list[str] = []
+    is_directory = False
+    for flag in flags:
+        is_rpath = re.match(r"-Wl,--?(?:rpath|R)(?:[,=]|$)", flag) is not None
+        if not is_rpath and not is_directory:
+            kept.append(flag)
+        is_directory = is_rpath and re.search(r"rpath$", flag) is not None
+    return kept
 
 
 class BuildExt(build_ext):
@@ -31,7 +44,7 @@ class BuildExt(build_ext):
         if not self.has_header("Python.h"):
             sys.exit("setsid: Python's headers are missing: install them (Debian: python3-dev), or use a wheel")
         # Python's own flags may hold the directory of its library, which is none of ours: we need libc alone.
-        self.compiler.linker_so = [flag for flag in self.compiler.linker_so if not flag.startswith("-Wl,-rpath")]
+        self.compiler.linker_so = without_rpath(self.compiler.linker_so)
         super().build_extensions()
 
     def has_header(self, name: str) -> bool:

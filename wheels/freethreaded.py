@@ -20,13 +20,14 @@ tar -xf python$1_*.orig.tar.* --strip-components=1
 make -j2
 make altinstall
 rm -r "/opt/source$1"
+touch "/opt/python$1t/made"
 """
 
 
 def python(root: Path, version: str) -> str:
     """Its path in sid's chroot, made if it is not there. Raises RuntimeError, LookupError."""
-    path = f"/opt/python{version}t/bin/python{version}t"
-    if not (root / path[1:]).exists():
+    prefix = f"/opt/python{version}t"
+    if not (root / prefix[1:] / "made").exists():
         build = ["sh", "-ec", _BUILD, "sh", version, mirror()]
         run([*enter(root), *build], cache() / f"python{version}t.log")
-    return path
+    return f"{prefix}/bin/python{version}t"

@@ -20,10 +20,11 @@ _BIND_NOW, _NOW = 0x8, 0x1  # in DT_FLAGS and DT_FLAGS_1
 _EXECUTABLE = 0x1
 
 
-def faults(data: bytes, init: str = INIT) -> list[str]:
-    """What is wrong with a library, given its bytes and the one name that it is to export; [] if nothing is."""
-    read = _of_macho if data.startswith(macho.MAGIC) else _of_elf
-    exported, found = read(data)
+def faults(data: bytes, init: str = INIT, platform: str = "") -> list[str]:
+    """What is wrong with a library, given its bytes, the one name that it is to export, and its wheel's platform; [] if
+    nothing is. That an ELF library is for that processor, auditwheel sees.
+    """
+    exported, found = _of_macho(data, platform) if data.startswith(macho.MAGIC) else _of_elf(data)
     return [*_of_names(exported, init), *found, *_of_size(data)]
 
 
@@ -40,12 +41,16 @@ def _of_names(exported: set[str], init: str) -> Iterator[str]:
         yield f"exports {', '.join(more)}"
 
 
-def _of_macho(data: bytes) -> tuple[set[str], Iterator[str]]:
+def _of_macho(data: bytes, platform: str) -> tuple[set[str], Iterator[str]]:
     library = macho.read(data)
-    return {name.removeprefix("_") for name in library.exported} - MACHO_OWN, _of_commands(library)
+    return {name.removeprefix("_") for name in library.exported} - MACHO_OWN, _of_commands(library, platform)
 
 
-def _of_commands(library: macho.Library) -> Iterator[str]:
+def _of_commands(library: macho.Library, platform: str) -> Iterator[str]:
+    if not platform.endswith(f"_{library.machine}"):
+        yield f"is for {library.machine}"
+    if others := library.needed - {"/usr/lib/libSystem.B.dylib"}:
+        yield f"needs {', '.join(sorted(others))}"
     if library.has_rpath:
         yield "has an LC_RPATH"
     if not (0, 0) < library.minimum <= OLDEST_MACOS:

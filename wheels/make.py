@@ -4,6 +4,7 @@ become of each: `make wheels`, or `make wheels WHEELS="musllinux_1_2_x86_64"`. E
 
 from __future__ import annotations
 
+import os
 import platform
 import subprocess
 import sys
@@ -97,7 +98,8 @@ def main(names: list[str]) -> int:
     for place in places:
         if place.missing is not None:
             print(f"not run by {place.name}{', nor built for it' * (place.name in OWN)}: {place.missing}")
-    return int(any(row.has_failed for row in rows))
+    is_short = any(place.missing for place in places) and os.environ.get("SETSID_TEST_ALL") == "1"
+    return int(is_short or any(row.has_failed for row in rows))
 
 
 if __name__ == "__main__":

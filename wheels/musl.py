@@ -42,15 +42,15 @@ cd tree-python3
 ./configure --prefix="$1/python" --disable-test-modules
 make -j2
 make altinstall
+touch "$1/made"
 """
 
 
 def python() -> Path:
     """The interpreter, made if it is not there. Raises RuntimeError, LookupError."""
     directory = cache() / "musl"
-    found = sorted((directory / "python" / "bin").glob("python3.??"))
-    if found:
-        return found[0]
+    if (directory / "made").exists():
+        return next((directory / "python" / "bin").glob("python3.??"))
     missing = [name for name in ("musl-gcc", "apt-get", "make") if shutil.which(name) is None]
     if missing:
         raise RuntimeError(f"{', '.join(missing)} not installed")

@@ -46,10 +46,9 @@ def _accepts(wheel: Path, implementation: str, is_free_threaded: bool, version: 
     return abi == f"cp{own}{'t' if is_free_threaded else ''}"
 
 
-def _install(wheel: Path, implementation: str, version: list[int], directory: str) -> str | None:
+def _install(wheel: Path, implementation: str, version: list[int], machine: str, directory: str) -> str | None:
     """Install a wheel, with the cffi that it needs, for a Python that need not be this; what has failed, or None."""
     _, abi, platforms = audit.tags(wheel)
-    machine = platforms[0].partition("linux_")[2].split("_", 2)[-1]
     if platforms[0].startswith("manylinux"):  # whatever C library is installed here, it is newer
         platforms += [f"manylinux_2_{minor}_{machine}" for minor in range(18, 29)]
     command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--target", directory]
@@ -87,9 +86,12 @@ def run(place: Place, wheel: Path) -> tuple[bool, str] | None:
     if not _accepts(wheel, implementation, is_free_threaded, version):
         return None
     with tempfile.TemporaryDirectory() as directory:
-        if failure := _install(wheel, implementation, version, directory):
+        if failure := _install(wheel, implementation, version, place.machine, directory):
             return False, failure
         packed = _packed(directory)
     command = [*place.command, "-I", "-W", "error", "-c", _RECEIVE]
-    result = subprocess.run(command, input=packed, capture_output=True, timeout=300, check=False)
+    try:
+        result = subprocess.run(command, input=packed, capture_output=True, timeout=300, check=False)
+    except subprocess.TimeoutExpired:
+        return False, "it hangs"
     return result.returncode == 0, _last_line((result.stdout or result.stderr).decode(errors="replace"))

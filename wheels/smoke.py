@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import platform
+import struct
 import sys
 import sysconfig
+import tempfile
 
 import setsid
 from setsid import _native
+from setsid.daemon import PidFile
 
 
 def check_gil() -> None:
@@ -66,9 +70,21 @@ def check_subprocess() -> None:
     assert setsid.run(["echo", "run"], capture_output=True, text=True, timeout=60).stdout == "run\n"
 
 
+def check_pidfile() -> None:
+    """A pidfile is locked by the kind of lock that the kernel has: on Linux by one of its first byte (F_OFD_GETLK)."""
+    with tempfile.TemporaryDirectory() as directory, PidFile(os.path.join(directory, "it.pid")) as pidfile:
+        assert pidfile.owner() == os.getpid()
+        if sys.platform == "linux":
+            form = "@hhqqi4x"
+            with open(pidfile.path, "rb") as other:
+                wanted = struct.pack(form, fcntl.F_WRLCK, os.SEEK_SET, 0, 1, 0)
+                kind, _, start, _, pid = struct.unpack(form, fcntl.fcntl(other, 36, wanted))
+            assert (kind, start, pid) == (fcntl.F_WRLCK, 0, -1), (kind, start, pid)
+
+
 def main() -> None:
     """All of it."""
-    for check in check_gil, check_calls, check_spawn, check_detached, check_subprocess:
+    for check in check_gil, check_calls, check_spawn, check_detached, check_subprocess, check_pidfile:
         check()
     print(os.path.basename(_native.__file__ or ""), platform.python_implementation(), sys.version.split()[0])
 
