@@ -35,7 +35,9 @@ def until_asleep(tid):
     while time.monotonic() < deadline:
         with open(f"/proc/self/task/{tid}/syscall") as file:
             call = file.read().split()[0]
-        if call not in ("running", "-1", FUTEX):
+        with open(f"/proc/self/task/{tid}/stat") as file:
+            state = file.read().rpartition(")")[2].split()[0]
+        if call not in ("running", "-1", FUTEX) and state == "S":  # not only waits for a processor
             return
     raise AssertionError("the thread never slept")
 """

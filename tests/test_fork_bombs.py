@@ -149,7 +149,8 @@ with nothing_left():
     check(report, process)
     assert before - {process.pid} <= set(report.ended)
     assert "e" in kinds or process.pid in report.ended
-    assert process.returncode == (0 if "e" in kinds else -9 if "d" in kinds else -15), process.returncode
+    # One that gets no processor in all of the grace has both signals pending then, and the kernel takes the lower one.
+    assert process.returncode in ([0] if "e" in kinds else [-9] if "d" in kinds else [-15, -9]), process.returncode
 """,
         bomb,
         cgroup,

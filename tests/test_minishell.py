@@ -16,6 +16,8 @@ from pathlib import Path
 
 import pytest
 
+pytest.importorskip("readline", reason="this Python comes without readline, which the example uses")
+
 import setsid
 from setsid.tty import Pty
 from support import TESTS, session_of, waits_for_child

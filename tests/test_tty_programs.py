@@ -172,7 +172,7 @@ def test_vi(need: Need, bash: Callable[..., Screen], tmp_path: Path) -> None:
         screen.expect(r"\Aline 1\n(.*\n){7}line 9$")
         screen.type("ochanged")
         screen.expect("^line 1\nchanged\nline 2$")
-        screen.expect("^-- INSERT --$")
+        screen.expect("^-- INSERT --")
         screen.type("\x1b")
         screen.expect(r"\A(?!(.*\n)*-- INSERT)")
         screen.type(CTRL_Z)

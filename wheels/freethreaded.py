@@ -6,12 +6,12 @@ from pathlib import Path
 
 from chroot import cache, enter, mirror, run
 
-# ssl and zlib are for pip, and ctypes for the tests.
+# ssl and zlib are for pip, ctypes and readline for the tests.
 _BUILD = """
 export DEBIAN_FRONTEND=noninteractive
 echo "deb-src $2 sid main" >/etc/apt/sources.list.d/sources.list
 apt-get update -qq -o Acquire::Check-Valid-Until=false
-apt-get install -qq --no-install-recommends make xz-utils libffi-dev libssl-dev zlib1g-dev
+apt-get install -qq --no-install-recommends make xz-utils libffi-dev libreadline-dev libssl-dev zlib1g-dev
 mkdir -p "/opt/source$1"
 cd "/opt/source$1"
 apt-get source -qq --download-only "python$1"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import time
+from _warnings import warn  # built in: at the interpreter's end, when __del__ may come, nothing can be imported
 
 from ._calls import as_int
 from ._errors import HANDLE, SIGNAL, SystemCallError, error
@@ -393,13 +394,9 @@ class Process(WaitedFor):
     def __del__(self) -> None:
         child = getattr(self, "_child", None)  # none in one that was never made whole
         if child and child.kept and not child.closed and _let_go(child):
-            try:
-                import warnings
-            except ImportError:  # the interpreter is at its end
-                return
             program = f": {self.args[0]!r}" if self.args else ""  # none of one that was forked
             told = f"process {child.pid} was never waited for{program}"
-            warnings.warn(told, ResourceWarning, source=self, stacklevel=2)
+            warn(told, ResourceWarning, source=self, stacklevel=2)
 
     def __reduce__(self) -> tuple[object, ...]:
         raise TypeError("a Process can't be pickled: it is a child of this process")
