@@ -15,6 +15,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 _PIDFD_SEND_SIGNAL, _PIDFD_OPEN = 424, 434  # the same numbers on every processor
 NAMES = dict(P_ALL=0, P_PID=1, P_PGID=2, P_PIDFD=3)  # noqa: C408
 NAMES |= dict(WSTOPPED=2, WEXITED=4, WCONTINUED=8, WNOWAIT=0x1000000)  # noqa: C408
+NAMES |= dict(O_PATH=0o10000000)  # noqa: C408
 NAMES |= dict(CLD_EXITED=1, CLD_KILLED=2, CLD_DUMPED=3, CLD_TRAPPED=4, CLD_STOPPED=5, CLD_CONTINUED=6)  # noqa: C408
 
 
@@ -57,6 +58,11 @@ def pidfd_open(pid: int, flags: int = 0) -> int:
     return fd
 
 
+def posix_spawn(path: str, argv: list[str], env: dict[str, str], /) -> int:
+    """As os.posix_spawn."""
+    return os.spawnve(os.P_NOWAIT, path, argv, env)
+
+
 def pidfd_send_signal(pidfd: int, signalnum: int, siginfo: None = None, flags: int = 0, /) -> None:
     """As signal.pidfd_send_signal."""
     if _libc.syscall(_PIDFD_SEND_SIGNAL, pidfd, int(signalnum), siginfo, flags):
@@ -69,7 +75,7 @@ def _error() -> OSError:
 
 def provide() -> None:
     """Put into the modules what they do not have."""
-    for name, value in {**NAMES, "waitid": waitid, "pidfd_open": pidfd_open}.items():
+    for name, value in {**NAMES, "waitid": waitid, "pidfd_open": pidfd_open, "posix_spawn": posix_spawn}.items():
         if not hasattr(os, name):
             setattr(os, name, value)
     if not hasattr(signal, "pidfd_send_signal"):

@@ -46,7 +46,11 @@ def until_asleep(tid):
 # handlers: at the start of a function, after a call, at a loop's jump back. An older CPython does so before what stores
 # the result.
 AT_ANY_POINT = """
-import dis
+import dis, gc
+
+def collect():  # where what nobody holds any more is not gone at once
+    if ON_PYPY:
+        gc.collect()
 
 class Interrupt(Exception):
     pass

@@ -523,7 +523,8 @@ assert os.getpid() == 1
 os.umask(0o077)
 before = open_fds(), os.getcwd(), signal_set("SigIgn"), signal_set("SigCgt"), signal_set("SigBlk"), children()
 d = daemonize(setsid.ChildSetup(umask=0o027), pidfile="/tmp/setsid-test-of-process-1.pid")
-assert open("/tmp/setsid-test-of-process-1.pid").read() == "1\\n" and d.pid == 1 and not d.is_detached
+with open("/tmp/setsid-test-of-process-1.pid") as file:
+    assert file.read() == "1\\n" and d.pid == 1 and not d.is_detached
 d.pidfile.release()
 after = open_fds(), os.getcwd(), signal_set("SigIgn"), signal_set("SigCgt"), signal_set("SigBlk"), children()
 assert after == before and os.umask(0) == 0o027

@@ -458,6 +458,7 @@ def fail():
 with nothing_left():
     number = 1
     while at(number, fail, setsid.jobs, end_job_at_once, drive, ending_job):
+        collect()
         for pid in children():
             assert status(pid)["State"][0] == "Z", number
         setsid.spawn(["true"]).wait()  # reaps those of which the exception came in between
@@ -841,6 +842,7 @@ with nothing_left():
             interrupted = at(number, lambda: job.end(0, signal=9), drive, ending_job)
             job.send_signal(signal.SIGKILL)  # it may not have begun
             assert job.wait(30) == -9, number
+            collect()
             assert [process._child.stays for process in job.processes] == [0, 0], number
         assert children() == []
         if not interrupted:

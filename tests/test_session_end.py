@@ -791,6 +791,7 @@ session.{use}
 assert strangers, asked
 assert lives(victim)
 assert strangers[0].exit_status() == 0
+people.bury()
 """,
         hide_pidfd=hide_pidfd,
         env={**os.environ, "LD_PRELOAD": str(library)},

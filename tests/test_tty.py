@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import fcntl
+import gc
 import os
 import pickle
 import re
@@ -17,7 +18,7 @@ import pytest
 import setsid
 from scenarios import AT_ANY_POINT, RAISES
 from setsid.tty import Pty, WindowSize, foreground_group
-from support import fresh, nothing_left, open_fds
+from support import ON_PYPY, fresh, nothing_left, open_fds
 from test_calls import HELPERS, needs_admin
 
 START = (
@@ -362,6 +363,7 @@ def test_it_is_closed_when_it_is_dropped() -> None:
         pty = Pty()
         manager, terminal = pty.manager, pty.terminal
         del pty
+        gc.collect()  # where it is not gone at once
         assert {manager, terminal}.isdisjoint(open_fds())
 
 
@@ -465,6 +467,7 @@ os.close(file)
 """)
 
 
+@pytest.mark.skipif(ON_PYPY, reason="PyPy's profile functions are not told of C functions")
 def test_one_that_is_closed_while_another_gets_its_numbers_leaves_them_alone() -> None:
     # As by another thread, or a garbage collector.
     run("""

@@ -136,21 +136,24 @@ def ending(process: Process, grace: float, signal: int) -> Steps[EndReport]:
     child = process._child
     if child.owner != os.getpid():  # it was never made, or by the process of which this one is a forked copy
         return EndReport((), ())
-    members = _ChildsMembers(child)
-    if not members.are_ours():  # somebody has reaped it, so what bears its number may be another's
-        lib.sid_reap(child)
-        return EndReport((), ())
     holder = _holder(child)
+    members = _ChildsMembers(child)
     try:
-        lib.sid_stay_for(child, holder)  # another thread that waits now must not reap it and so free the number
-        survived = yield from members.end(signal, grace)
+        if not members.are_ours():  # somebody has reaped it, so what bears its number may be another's
+            lib.sid_reap(child)
+            return EndReport((), ())
+        try:
+            lib.sid_stay_for(child, holder)  # another thread that waits now must not reap it and so free the number
+            survived = yield from members.end(signal, grace)
+        finally:
+            lib.sid_stay_no_longer(child, holder)
+        members.kill_unlisted()
+        lib.sid_reap(child)
+        if members.failure:
+            raise members.failure
+        return members.report(survived)
     finally:
-        lib.sid_stay_no_longer(child, holder)
-    members.kill_unlisted()
-    lib.sid_reap(child)
-    if members.failure:
-        raise members.failure
-    return members.report(survived)
+        members.close()
 
 
 def _holder(child: _Child) -> Any:
@@ -509,6 +512,10 @@ class _ChildsMembers(Members):
         self._own = _closing(1)  # a pidfd, which outlives a child that is reaped elsewhere
         lib.sid_watch_child(child, self._own + 1)
         super().__init__(_scope_of(child), child.pid)
+
+    def close(self) -> None:
+        """Close the pidfd, which would stay until the next garbage collection on PyPy."""
+        lib.sid_close_all(self._own + 1, 1)
 
     def are_ours(self) -> bool:
         """Whether the child's number is still its own: it is not reaped, or its group lives on."""

@@ -363,7 +363,10 @@ def start_detached(setup: ChildSetup, pidfile: PidFile | None, notifier: Notifie
         start.wires.close()  # at which the middle ends all, if there is one
         handed_on.clear()
         if middle is not None:
-            middle.end(_GRACE)
+            try:
+                middle.end(_GRACE)
+            finally:
+                middle.close()
         raise
 
 
