@@ -24,7 +24,7 @@ def without_rpath(flags: list[str]) -> list[str]:
     kept: list[str] = []
     is_directory = False
     for flag in flags:
-        is_rpath = re.match(r"-Wl,--?(?:rpath|R)(?:[,=]|$)", flag) is not None
+        is_rpath = re.match(r"-Wl,(?:--?rpath(?:[,=]|$)|-R)", flag) is not None
         if not is_rpath and not is_directory:
             kept.append(flag)
         is_directory = is_rpath and re.search(r"rpath$", flag) is not None

@@ -89,6 +89,17 @@ def pip_install(sdist: Path, to: Path, **environment: str) -> subprocess.Complet
     )
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="the flags are GNU ld's")
+def test_the_directories_of_pythons_own_libraries_are_not_ours(archives: Archives, tmp_path: Path) -> None:
+    import library
+
+    flags = "-Wl,-rpath,/one -Wl,--rpath=/two -Wl,-rpath -Wl,/three -Wl,--rpath -Wl,/four -Wl,-R/five"
+    result = pip_install(archives[0], tmp_path, LDSHARED=f"cc -shared {flags}")
+    assert result.returncode == 0, result.stdout
+    [built] = tmp_path.glob("setsid/*.so")
+    assert not any("PATH" in fault for fault in library.faults(built.read_bytes()))
+
+
 def test_without_a_compiler_it_says_so(archives: Archives, tmp_path: Path) -> None:
     result = pip_install(archives[0], tmp_path / "to", PATH=str(tmp_path), CC="cc")
     assert result.returncode != 0
