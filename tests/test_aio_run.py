@@ -567,14 +567,13 @@ def interrupt():
     if {times} == 2:
         assert os.read(hear, 100) == b"term\\n"
         signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+def tick(loop):  # a signal that comes just before the loop sleeps would wait until it wakes
+    loop.call_later(0.01, tick, loop)
 async def tell():
     await heard(b"go\\n")
-    ready.set()
-    try:
-        while True:  # a signal that comes just before the loop sleeps would wait until it wakes
-            await asyncio.sleep(0.01)
-    except KeyboardInterrupt:  # which may strike here: it has stopped the loop all the same
-        pass
+    loop = asyncio.get_running_loop()
+    loop.call_soon(tick, loop)
+    loop.call_soon(ready.set)  # before 3.11 the exception strikes where Python runs, which may be no task that keeps it
 async def main():
     telling = asyncio.create_task(tell())
     await aio.run({script}, grace=1000, capture_output=True, **TELLING)

@@ -466,6 +466,9 @@ def profile(frame, event, what):
     code = frame.f_code
     if event not in ("call", "c_return") or not code.co_filename.startswith(FILES) or code.co_name == "__del__":
         return
+    # Before 3.11 an exception from here, as a generator goes on, passes its `finally` by, which a handler's never does.
+    if sys.version_info < (3, 11) and event == "call" and frame.f_lasti >= 0:
+        return
     is_started = is_started or getattr(what, "__name__", "") == "sid_spawn"
     place = os.path.basename(code.co_filename), frame.f_lineno, event, getattr(what, "__name__", "")
     if is_started and place not in done:
