@@ -56,8 +56,7 @@ class Interrupt(Exception):
     pass
 
 def at(number, function, *those, then=None):
-    # Whether the function got as far as to be interrupted; of an exception in a generator that is dropped, nobody sees
-    # anything. `then` is called while the exception is handled.
+    # Whether the function was interrupted. `then` is called while the exception is handled.
     left = number
     traced = {getattr(one, "__file__", None) or one.__code__ for one in those}
     points = {}
@@ -76,11 +75,11 @@ def at(number, function, *those, then=None):
     def trace(frame, event, argument):
         nonlocal left
         code = frame.f_code
-        if not {code, code.co_filename} & traced:
+        # Of an exception in a generator expression that is dropped, nobody sees anything.
+        if not {code, code.co_filename} & traced or code.co_name == "<genexpr>":
             return None
         frame.f_trace_opcodes, frame.f_trace_lines = True, False
-        begins = event == "call" and code.co_name != "<genexpr>"  # of one that is dropped, nobody sees it
-        if begins or event == "opcode" and frame.f_lasti in checks(code):
+        if event == "call" or event == "opcode" and frame.f_lasti in checks(code):
             left -= 1
             if left == 0:
                 sys.settrace(None)
@@ -96,7 +95,7 @@ def at(number, function, *those, then=None):
         return True
     finally:
         sys.settrace(None)
-    return left <= 0
+    return False
 """
 
 # For a helper: whether the kernel tells how a process ended that somebody has reaped (PIDFD_GET_INFO, Linux 6.15).

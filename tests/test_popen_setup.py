@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import setsid
-from scenarios import RAISES
+from scenarios import ASLEEP, RAISES
 from support import fresh, nothing_left
 from test_cgroup import group
 
@@ -714,15 +714,17 @@ assert len(set(pids)) == 3
 
 def test_a_handler_that_raises_while_preexec_fn_runs_leaves_a_child_that_is_reaped_later() -> None:
     """As with the standard class: nobody gets the Popen, but its end is noted when others are started."""
-    check("""
-import gc, threading, warnings
+    check(
+        ASLEEP
+        + """
+import gc, warnings
 warnings.simplefilter("ignore")
 class Interrupt(Exception):
     pass
 def handler(number, frame):
     raise Interrupt
 signal.signal(signal.SIGUSR1, handler)
-main = threading.main_thread().ident
+main, tid = threading.main_thread().ident, threading.get_native_id()
 for Class in subprocess.Popen, Popen:
     told, tell = os.pipe()
     release, hold = os.pipe()
@@ -732,6 +734,7 @@ for Class in subprocess.Popen, Popen:
         os.read(release, 1)
     def interrupt():
         pids.append(int(os.read(told, 20)))
+        until_asleep(tid)  # or the signal may come just before it reads
         signal.pthread_kill(main, signal.SIGUSR1)
     pids = []
     thread = threading.Thread(target=interrupt)
@@ -749,7 +752,8 @@ for Class in subprocess.Popen, Popen:
     with Class(["true"]):
         pass
     assert children() == [], Class
-""")
+"""
+    )
 
 
 # -- preexec_fn
