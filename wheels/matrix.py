@@ -225,7 +225,7 @@ def table(directory: Path) -> int:
         for failure in row.get("failures", []):
             print(f"{row['name']}: FAILED {failure}")
         if row.get("lacking"):
-            print(f"{row['name']}: no wheel of {', '.join(row['lacking'])}")
+            print(f"{row['name']}: no usable wheel of {', '.join(row['lacking'])}")
     is_short = any(row["missing"] or (row.get("lacking") and not row["may_lack"]) for row in rows)
     must_have_all = os.environ.get("SETSID_TEST_ALL") == "1"
     has_failed = any(row.get("failed") or row.get("passed") == 0 for row in rows)
