@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import errno
 import fcntl
 import os
 import signal
@@ -20,6 +21,16 @@ SETSID = "/usr/bin/setsid"
 # What a program has besides its standard streams: it waits for the end of one, and writes to the other; and one more.
 GATE, RESULT, FURTHER = 8, 9, 77
 _SAME = ("Umask", "Uid", "Gid", "Groups", "SigBlk", "SigIgn", "SigCgt", "CapEff", "NoNewPrivs", "Cpus_allowed")
+# How glibc, and setsid(1) with it, tells of an errno of which another libc tells otherwise.
+_GLIBCS = {"Inappropriate ioctl for device": errno.ENOTTY, "File name too long": errno.ENAMETOOLONG}
+
+
+def of_this_libc(message: str) -> str:
+    """What setsid(1) says, with the reasons in the words of the libc that this Python has."""
+    for reason, number in _GLIBCS.items():
+        message = message.replace(reason, os.strerror(number))
+    return message
+
 
 PROGRAMS = {
     "probe": f"#!/bin/sh\necho $$ >&{RESULT}\nexec cat /dev/fd/{GATE}\n",

@@ -19,6 +19,14 @@ if ON_PYPY:  # ctypes is imported for it, which would count among what a test me
     lacking.provide()
 
 
+def glibc_version() -> str:
+    """As "glibc 2.36"; nothing where libc is another one, or where it can't be told."""
+    try:
+        return os.confstr("CS_GNU_LIBC_VERSION") or ""
+    except (OSError, ValueError):  # musl knows no such name, PyPy neither
+        return ""
+
+
 def force(way: str | None, *, hide_pidfd: bool = False) -> None:
     """Make every child of this process in one way. The tests' private switch."""
     assert lib.sid_force(WAYS[way] if way else lib.SID_WAY_PROBE, hide_pidfd) == 0
@@ -88,6 +96,14 @@ def session_of(pid: int) -> dict[str, int]:
     with open(f"/proc/{pid}/stat", "rb") as file:
         fields = file.read().rsplit(b")", 1)[1].split()
     return dict(zip(("ppid", "pgid", "sid", "tty", "tpgid"), map(int, fields[1:6]), strict=True))
+
+
+def terminal_modes(fd: int) -> list[object]:
+    """termios.tcgetattr's. The kernel tells of 19 characters, and musl leaves in the rest what the memory had."""
+    import termios
+
+    *words, characters = termios.tcgetattr(fd)
+    return [*words, characters[:19]]
 
 
 def waits_for_child(pid: int, thread: int | None = None) -> bool:

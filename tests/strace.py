@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import fcntl
+import itertools
 import os
 import re
 import signal
@@ -12,6 +13,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+
+from helper import glibc_version
 
 _PR_SET_PTRACER, _ANYBODY = 0x59616D61, -1
 # One call under several names: by architecture and by libc.
@@ -44,7 +47,9 @@ class Trace:
 
     def of(self, pid: int) -> list[str]:
         """The calls of task `pid`, each with its result."""
-        return self.lines.get(pid, [])
+        lines = self.lines.get(pid, [])
+        again = set() if glibc_version() else _said_again(lines)
+        return [line for place, line in enumerate(lines) if place not in again]
 
     def before_exec(self, pid: int) -> list[str]:
         """Everything that child `pid` did or met up to the execve that succeeded, under one name for each call."""
@@ -55,6 +60,16 @@ class Trace:
             if text.startswith("execve(") and result == "0":
                 return calls
         raise AssertionError(f"process {pid} has executed nothing: {self.of(pid)}")
+
+
+def _said_again(lines: list[str]) -> set[int]:
+    """Where musl says once more, by a call of its own, that the file which it has just got is to be closed on exec."""
+    places = set()
+    for place, (made, line) in enumerate(itertools.pairwise(lines), 1):
+        got = re.match(r"(?:open|openat|fcntl)\(.*CLOEXEC.* = (\d+)$", made)
+        if got and line.startswith(f"fcntl({got[1]}, F_SETFD, FD_CLOEXEC)"):
+            places.add(place)
+    return places
 
 
 def _plain(call: str, pid: int) -> str:

@@ -622,8 +622,8 @@ with nothing_left():
 def test_without_files_for_it_the_error_leaves_nothing(loop: str, setup: str) -> None:
     scenario(
         f"""
-# The standard class of 3.10 loses the pipes that it has made before the one that fails.
-STREAMS = PIPES if sys.version_info >= (3, 11) else dict(stdout=PIPE)
+# The standard class loses the pipes that it has made before the one that fails, but for 3.11.4 and later ones.
+STREAMS = PIPES if sys.version_info >= (3, 11, 4) else dict(stdout=PIPE)
 soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
 async def attempt(free):
     "Whether a child could be made with so many free file descriptors."

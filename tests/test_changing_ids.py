@@ -53,8 +53,7 @@ threads = [threading.Thread(target=function) for function in (changes, spawns)]
 for thread in threads:
     thread.start()
 # Where pthread_create readies the new thread's stack.
-name = "CS_GNU_LIBC_VERSION"
-call = "madvise" if name in os.confstr_names and os.confstr(name) >= "glibc 2.42" else "mprotect"
+call = "madvise" if glibc_version() >= "glibc 2.42" else "mprotect"
 with tracing("-e", f"trace={call}", "-e", f"inject={call}:delay_enter=400000:when=1..3"):
     go.release()
     assert results.get()

@@ -397,7 +397,8 @@ child, _ = family("", process_group=setsid.INHERIT)
 name = f"session 1 (of process {child.pid})"
 refused(f"{name} holds process 1, with which the system or the container ends", child.pid)
 assert lives(child.pid)
-child.close()
+child.send_signal(signal.SIGKILL)
+child.wait()
 """
     )
     result = fresh(source, wrapper=wrapper, check=False)

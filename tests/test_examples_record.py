@@ -14,8 +14,10 @@ from pathlib import Path
 
 import pytest
 
+pytest.importorskip("pyte")
+
 from screens import SECONDS, User, await_end, screen_of
-from support import TESTS
+from support import TESTS, terminal_modes
 
 RECORD = [sys.executable, "-X", "dev", "-W", "error", str(TESTS.parent / "examples" / "record.py")]
 PYTHON = [sys.executable, "-c"]
@@ -139,20 +141,20 @@ def test_a_program_that_can_not_be_started_is_told_in_a_line_and_an_older_record
 ) -> None:
     file.write_text("older")
     with record(file, *argv) as user:
-        modes = termios.tcgetattr(user.pty.manager)
+        modes = terminal_modes(user.pty.manager)
         assert user.wait() == status
         assert user.shown.startswith(b"record: " + reason)
         assert user.shown.count(b"\n") == 1
-        assert termios.tcgetattr(user.pty.manager) == modes
+        assert terminal_modes(user.pty.manager) == modes
     assert file.read_text() == "older"
 
 
 def test_a_file_that_can_not_be_written_is_told_in_a_line_and_the_program_ended(file: Path) -> None:
     with record(file / "nowhere", "sh", "-c", "trap '' TERM; while :; do sleep 60; done") as user:
-        modes = termios.tcgetattr(user.pty.manager)
+        modes = terminal_modes(user.pty.manager)
         assert user.wait() == 1
         assert user.shown == f"record: [Errno 2] No such file or directory: '{file}/nowhere'\r\n".encode()
-        assert termios.tcgetattr(user.pty.manager) == modes
+        assert terminal_modes(user.pty.manager) == modes
 
 
 def test_keys_are_recorded_when_that_is_asked_for(file: Path) -> None:
@@ -178,7 +180,7 @@ def test_the_users_modes_are_restored_however_it_ends(number: signal.Signals, wh
     # A program that heeds neither SIGTERM nor SIGINT when it is not meant, as an interactive shell.
     trap = "trap '' TERM; echo pid $$.; while :; do read line; done"
     with User(["sh", "-c", 'read go; exec "$@"', "-", *RECORD, "-o", file, "sh", "-c", trap]) as user:
-        modes = termios.tcgetattr(user.pty.manager)
+        modes = terminal_modes(user.pty.manager)
         user.press("\n")
         pidfd = os.pidfd_open(int(user.expect(rb"pid (\d+)\.")[1]))
         local_modes = termios.tcgetattr(user.pty.manager)[3]
@@ -189,7 +191,7 @@ def test_the_users_modes_are_restored_however_it_ends(number: signal.Signals, wh
             user.process.send_signal(number)
         assert user.wait() == 128 + number
         await_end(pidfd)
-        assert termios.tcgetattr(user.pty.manager) == modes
+        assert terminal_modes(user.pty.manager) == modes
     assert "pid " in told(file)
 
 

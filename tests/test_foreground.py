@@ -26,7 +26,7 @@ own = os.getpgrp()
 signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 def modes():
-    return termios.tcgetattr(tty)
+    return terminal_modes(tty)
 
 at_first = modes()
 

@@ -54,7 +54,7 @@ def until_waiting():
         assert time.monotonic() < deadline, "the main thread never waited"
 
 def modes():
-    found = termios.tcgetattr(terminal)
+    found = terminal_modes(terminal)
     return [*found[:6], [bytes([value]) if isinstance(value, int) else value for value in found[6]]]
 
 before = modes()

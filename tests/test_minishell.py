@@ -9,7 +9,6 @@ import select
 import signal
 import subprocess
 import sys
-import termios
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,7 +19,7 @@ pytest.importorskip("readline", reason="this Python comes without readline, whic
 
 import setsid
 from setsid.tty import Pty
-from support import ON_PYPY, TESTS, session_of, waits_for_child
+from support import ON_PYPY, TESTS, session_of, terminal_modes, waits_for_child
 
 MINISHELL = TESTS.parent / "examples" / "minishell.py"
 COMMAND = [sys.executable, "-X", "dev", "-W", "error", str(MINISHELL)]
@@ -92,7 +91,7 @@ def tmux(need: Callable[..., str], tmp_path: Path) -> Iterator[Tmux]:
 def modes(tty: str | int) -> list[object]:
     fd = tty if isinstance(tty, int) else os.open(tty, os.O_RDWR | os.O_NOCTTY)
     try:
-        return termios.tcgetattr(fd)
+        return terminal_modes(fd)
     finally:
         if fd != tty:
             os.close(fd)

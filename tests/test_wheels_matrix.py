@@ -64,8 +64,8 @@ def test_no_report_is_a_failure(tmp_path: Path) -> None:
         ({"passed": 0}, 1, "3.14"),
         ({"skips": {"no tmux": 2}}, 0, "3.14: 2 skipped: no tmux"),
         ({"missing": "no pyenv"}, 1, "3.14         MISSING: no pyenv"),
-        ({"lacking": ["trio"]}, 1, "3.14: no wheel of trio"),
-        ({"lacking": ["trio"], "may_lack": True}, 0, "3.14: no wheel of trio"),
+        ({"lacking": ["trio"]}, 1, "3.14: no usable wheel of trio"),
+        ({"lacking": ["trio"], "may_lack": True}, 0, "3.14: no usable wheel of trio"),
     ],
 )
 def test_the_table_tells_and_fails(

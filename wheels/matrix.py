@@ -38,16 +38,17 @@ OF_CHECKOUT = [
 BUILDING = ("setuptools>=77", "cffi>=2")
 NEEDED = ("pytest>=8.4", "pytest-xdist>=3.6")
 # Not every version has them yet, and PyPy and musl never will have some; the tests that use one are skipped then.
-OPTIONAL = (
-    "hypothesis>=6.100",
-    "uvloop>=0.21",
-    "trio>=0.27",
-    "anyio>=4.6",
-    "gunicorn>=23",
-    "celery>=5.4",
-    "pyte>=0.8.2",
-    "aiohttp>=3.11",
-)
+# And what the tests, or what they run, import of each.
+OPTIONAL = {
+    "hypothesis>=6.100": "import hypothesis",
+    "uvloop>=0.21": "import uvloop",
+    "trio>=0.27": "import trio",
+    "anyio>=4.6": "from anyio import wait_readable",
+    "gunicorn>=23": "import gunicorn.app.wsgiapp",
+    "celery>=5.4": "import celery.app",
+    "pyte>=0.8.2": "import pyte",
+    "aiohttp>=3.11": "import aiohttp.web",
+}
 TOO_LONG = 45 * 60  # seconds
 
 
@@ -75,14 +76,18 @@ class Pip:
         self._fetch(*(requirement for requirement in requirements if not requirement.endswith((".whl", "=cffi"))))
         call([*self.python, "-m", "pip", "install", "-q", *requirements], self.environment)
 
-    def has_installed(self, requirement: str) -> bool:
-        """Whether a requirement can be met by a wheel."""
+    def has_installed(self, requirement: str, use: str) -> bool:
+        """Whether a requirement can be met by a wheel that can be used: it may need what this Python lacks."""
         try:
             self._fetch(requirement)
             call([*self.python, "-m", "pip", "install", "-q", "--only-binary", ":all:", requirement], self.environment)
         except subprocess.CalledProcessError:
             return False
-        return True
+        if subprocess.run([*self.python, "-c", use], stderr=subprocess.DEVNULL, check=False).returncode == 0:
+            return True
+        # The tests look only whether it is there.
+        call([*self.python, "-m", "pip", "uninstall", "-q", "-y", requirement.partition(">")[0]], self.environment)
+        return False
 
     def _fetch(self, *requirements: str) -> None:
         if self.place.libc != "musl":
@@ -167,8 +172,8 @@ def run(name: str, directory: Path, files: list[str], *, from_source: bool = Fal
         source_only = ["--no-binary=cffi"] if from_source else []
         pip.install(*source_only, str(work / wheel.name), *NEEDED)
         # They take a minute to install, which is too long for a few files.
-        wanted = () if files else OPTIONAL
-        row["lacking"] = [requirement for requirement in wanted if not pip.has_installed(requirement)]
+        wanted = {} if files else OPTIONAL
+        row["lacking"] = [requirement for requirement, use in wanted.items() if not pip.has_installed(requirement, use)]
         row["may_lack"] = place.libc == "musl" or "PyPy" in name
         checkout = work / "checkout"
         checkout.mkdir()
@@ -220,7 +225,7 @@ def table(directory: Path) -> int:
         for failure in row.get("failures", []):
             print(f"{row['name']}: FAILED {failure}")
         if row.get("lacking"):
-            print(f"{row['name']}: no wheel of {', '.join(row['lacking'])}")
+            print(f"{row['name']}: no usable wheel of {', '.join(row['lacking'])}")
     is_short = any(row["missing"] or (row.get("lacking") and not row["may_lack"]) for row in rows)
     must_have_all = os.environ.get("SETSID_TEST_ALL") == "1"
     has_failed = any(row.get("failed") or row.get("passed") == 0 for row in rows)
