@@ -17,14 +17,10 @@ from pathlib import Path
 import pytest
 
 from screens import SECONDS, await_end
-from support import ON_PYPY, TESTS
+from support import TESTS, example
 
 EXAMPLES = TESTS.parent / "examples"
-DAEMON = [sys.executable, "-X", "dev", "-W", "error", str(EXAMPLES / "daemon.py")]
-if ON_PYPY:  # with what its modules lack
-    PROVIDE = "import sys; del sys.argv[0]; sys.path.insert(0, sys.argv.pop(0)); import lacking; lacking.provide()"
-    RUN = "import runpy; runpy.run_path(sys.argv[0], run_name='__main__')"
-    DAEMON[-1:] = ["-c", f"{PROVIDE}; {RUN}", str(TESTS), DAEMON[-1]]
+DAEMON = [sys.executable, "-X", "dev", "-W", "error", *example(EXAMPLES / "daemon.py")]
 # Not that of the test's own manager.
 ENVIRON = {name: value for name, value in os.environ.items() if name not in ("NOTIFY_SOCKET", "XDG_RUNTIME_DIR")}
 
