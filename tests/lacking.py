@@ -1,4 +1,4 @@
-"""What PyPy's os and signal modules lack and the tests use, by the C library; support.py puts it there. Linux only.
+"""What PyPy's modules lack and the tests use, by the C library; helper.py puts it there. Linux only.
 
 CPython has all of it (pidfds since 3.9), and its own is what is tested there.
 """
@@ -8,14 +8,16 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import resource
 import signal
-from typing import NamedTuple
+from types import ModuleType
+from typing import Any, NamedTuple
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _PIDFD_SEND_SIGNAL, _PIDFD_OPEN = 424, 434  # the same numbers on every processor
 NAMES = dict(P_ALL=0, P_PID=1, P_PGID=2, P_PIDFD=3)  # noqa: C408
 NAMES |= dict(WSTOPPED=2, WEXITED=4, WCONTINUED=8, WNOWAIT=0x1000000)  # noqa: C408
-NAMES |= dict(O_PATH=0o10000000)  # noqa: C408
+NAMES |= dict(O_PATH=0o10000000, ST_NOSUID=2)  # noqa: C408
 NAMES |= dict(CLD_EXITED=1, CLD_KILLED=2, CLD_DUMPED=3, CLD_TRAPPED=4, CLD_STOPPED=5, CLD_CONTINUED=6)  # noqa: C408
 
 
@@ -75,8 +77,13 @@ def _error() -> OSError:
 
 def provide() -> None:
     """Put into the modules what they do not have."""
-    for name, value in {**NAMES, "waitid": waitid, "pidfd_open": pidfd_open, "posix_spawn": posix_spawn}.items():
-        if not hasattr(os, name):
-            setattr(os, name, value)
-    if not hasattr(signal, "pidfd_send_signal"):
-        signal.pidfd_send_signal = pidfd_send_signal
+    of_os = {**NAMES, "waitid": waitid, "pidfd_open": pidfd_open, "posix_spawn": posix_spawn}
+    lacking: dict[ModuleType, dict[str, Any]] = {
+        os: of_os,
+        resource: {"RLIMIT_NICE": 13},
+        signal: {"pidfd_send_signal": pidfd_send_signal},
+    }
+    for module, names in lacking.items():
+        for name, value in names.items():
+            if not hasattr(module, name):
+                setattr(module, name, value)

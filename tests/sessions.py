@@ -21,6 +21,11 @@ _SCRIPTS = sysconfig.get_path("scripts")
 _SOURCE = """
 import json, os, signal, sys
 
+if not hasattr(os, "waitid"):  # on PyPy
+    sys.path.insert(0, sys.argv[1])
+    import lacking
+    lacking.provide()
+
 def child(group, work=lambda: None):
     ready, say = os.pipe()
     pid = os.fork()
@@ -93,7 +98,7 @@ class Scene:
         self.tty = os.ttyname(terminal)
         self._lifeline, writer = os.pipe(), os.pipe()
         plan = setsid.ChildSetup(ctty=terminal, stdin=self._lifeline[0], stdout=writer[1], stderr=terminal)
-        self._process = setsid.spawn([sys.executable, "-ISc", _SOURCE], plan)
+        self._process = setsid.spawn([sys.executable, "-ISc", _SOURCE, os.path.dirname(__file__)], plan)
         os.close(writer[1])
         os.close(terminal)
         with open(writer[0]) as file:

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from helper import *  # noqa: F403
+from helper import ON_PYPY
 
 TESTS = Path(__file__).resolve().parent
 # Said by wheels/matrix.py. Not asked of the probe, whose answer is what is tested.
@@ -21,6 +22,21 @@ def skip_unless_forcible(way: str | None) -> None:
         import pytest
 
         pytest.skip("this emulator shares no memory with a vforked child")
+
+
+def example(path: Path) -> list[str]:
+    """The arguments by which Python runs an example; on PyPy with pidfds, if it uses those."""
+    if not (ON_PYPY and "pidfd" in path.read_text()):
+        return [str(path)]
+    source = (
+        "import runpy, sys\n"
+        "del sys.argv[0]\n"
+        "sys.path.insert(0, sys.argv.pop(0))\n"
+        "import lacking\n"
+        "lacking.provide()\n"
+        "runpy.run_path(sys.argv[0], run_name='__main__')\n"
+    )
+    return ["-c", source, str(TESTS), str(path)]
 
 
 def fresh(

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from support import TESTS, fresh
+from support import TESTS, example, fresh
 
 EXAMPLES = TESTS.parent / "examples"
 TOUR = sorted(path.name for path in (EXAMPLES / "tour").glob("*.py"))
@@ -71,7 +71,7 @@ def run(
     wrapper: tuple[str, ...] = (),
 ) -> dict[str, Any]:
     """Run an example, with warnings as errors; its ids and output. Fails unless all went well and nothing is left."""
-    argv = [*wrapper, sys.executable, "-X", "dev", "-W", "error", EXAMPLES / name, *args]
+    argv = [*wrapper, sys.executable, "-X", "dev", "-W", "error", *example(EXAMPLES / name), *args]
     source = RUN.replace("PROCESS_GROUP", PLACES[leads])
     helper = fresh(
         source, json.dumps(on_terminal), *argv, env={**os.environ, "PYTHONIOENCODING": "utf-8", **(env or {})}

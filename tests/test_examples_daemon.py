@@ -20,10 +20,10 @@ import pytest
 pytest.importorskip("pyte")
 
 from screens import SECONDS, await_end
-from support import TESTS
+from support import TESTS, example
 
 EXAMPLES = TESTS.parent / "examples"
-DAEMON = [sys.executable, "-X", "dev", "-W", "error", str(EXAMPLES / "daemon.py")]
+DAEMON = [sys.executable, "-X", "dev", "-W", "error", *example(EXAMPLES / "daemon.py")]
 # Not that of the test's own manager.
 ENVIRON = {name: value for name, value in os.environ.items() if name not in ("NOTIFY_SOCKET", "XDG_RUNTIME_DIR")}
 

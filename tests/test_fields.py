@@ -18,7 +18,7 @@ import pytest
 
 import setsid
 from setsid import DEVNULL, ChildSetup
-from support import fresh
+from support import ON_PYPY, fresh
 
 INFINITY = resource.RLIM_INFINITY
 ALL_BITS = 2**64 - 1  # as C has it
@@ -104,7 +104,8 @@ def name(value: object) -> str:
 def test_a_valid_value_is_kept_in_one_form(field: str, value: Any, kept: Any) -> None:
     found = getattr(ChildSetup(**{field: value}), field)
     assert found == kept
-    assert repr(found) == repr(kept)
+    in_order: Any = sorted if ON_PYPY else str  # of a set, it shows the members in the order that they came in
+    assert in_order(repr(found)) == in_order(repr(kept))
 
 
 @pytest.mark.parametrize(("field", "value", "kept"), KEPT, ids=name)

@@ -25,6 +25,10 @@ setsid.acquire_ctty(tty)
 own = os.getpgrp()
 signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
+def collect():  # where what nobody holds any more is not gone at once
+    for _ in range(3 if ON_PYPY else 0):
+        gc.collect()
+
 def modes():
     return terminal_modes(tty)
 
@@ -359,6 +363,8 @@ def interrupting(event, name):
 
 with in_group() as pid, nothing_left():
     for event, name in ("c_return", "sid_lend"), ("call", "__exit__"), ("c_return", "sid_take_back"):
+        if ON_PYPY and event == "c_return":  # its profile functions are not told of those
+            continue
         entered = False
         try:
             interrupting(event, name)
@@ -378,19 +384,22 @@ def test_one_that_is_dropped_gives_back_and_leaves_no_file() -> None:
     run("""
 with in_group() as pid, nothing_left():
     foreground_group(tty, pid).__enter__()
+    collect()
     assert as_it_was()
     calls = []
     sys.setprofile(lambda frame, event, argument: calls.append(frame.f_code.co_name) if event == "call" else None)
     lent = foreground_group(tty, pid).__enter__()
     calls.clear()
     del lent  # by no Python code, where an exception would get lost
+    collect()
     sys.setprofile(None)
-    assert calls == [] and as_it_was()
+    assert calls == ["collect"] and as_it_was()
 with in_group() as pid:
     before = open_fds()
     lent = foreground_group(tty, pid).__enter__()
     os.close(pty.manager)  # it can't be given back
     del lent
+    collect()
     assert open_fds().keys() == before.keys() - {pty.manager}
 """)
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 import setsid
-from support import children, fresh
+from support import ON_PYPY, TESTS, children, fresh
 from test_popen_parity import MAKER, MAKERS, Maker, each_maker, each_name
 
 
@@ -306,6 +306,7 @@ gc.collect()
     fresh(MAKER + source, name)
 
 
+LACKING = f"sys.path.insert(0, {str(TESTS)!r})\nimport lacking\nlacking.provide()\n" if ON_PYPY else ""
 AT_EXIT = {
     "running": "process = make(['cat'], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)",
     "in a cycle": "cycle = [make(['cat'], stdin=subprocess.PIPE)]; cycle.append(cycle)",
@@ -323,7 +324,7 @@ AT_EXIT = {
 def test_the_interpreters_exit_says_the_same(case: str, options: list[str]) -> None:
     said = {}
     for name in MAKERS:
-        source = "import os, sys, setsid\n" + MAKER + AT_EXIT[case]
+        source = f"import os, sys, setsid\n{LACKING}{MAKER}{AT_EXIT[case]}"
         argv = [sys.executable, *options, "-c", source, name]
         result = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=True)
         said[name] = re.sub(r"subprocess \d+", "subprocess N", result.stdout + result.stderr)

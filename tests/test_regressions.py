@@ -163,7 +163,7 @@ once()  # imports what it needs
 gc.disable()
 gc.collect()
 once()
-assert gc.collect() == 0
+assert gc.collect() == 0 or ON_PYPY  # which counts no references, and so does not say what was in a cycle
 assert [item for item in gc.get_objects() if isinstance(item, setsid.ChildSetup) and item != setsid.ChildSetup()] == []
 """)
 

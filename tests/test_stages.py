@@ -140,6 +140,8 @@ def check_that_it_works(**changes):  # so it was the injected error that made it
 look = lambda: os.tcgetpgrp(terminal)
 open_root = lambda: os.open("/", os.O_RDONLY)
 act = lambda: signal.signal(signal.SIGUSR2, signal.SIG_DFL)
+if ON_PYPY:  # whose signal.signal does not say that sigaction(2) has failed
+    act = lambda: ctypes.CDLL(None).signal(signal.SIGUSR2, None) == -1 and os.open("/nowhere", 0)
 """
 INJECTIONS = {
     "setsid": """

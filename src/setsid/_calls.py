@@ -13,6 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ._types import HasFileno
 
+ACCESS_MODE = os.O_WRONLY | os.O_RDWR  # O_ACCMODE, which PyPy does not have
 _getsid = lib.sid_getsid
 _getpgid = lib.sid_getpgid
 

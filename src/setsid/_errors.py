@@ -123,6 +123,8 @@ class SystemCallError(OSError):
         # All is done in __new__, where OSError does it too.
         filenames = () if filename is None else (filename,)
         super().__init__(errno, os.strerror(errno), *filenames)
+        if filename is not None:
+            self.filename = filename  # with EAGAIN, PyPy takes a number for what has been written
 
     def __str__(self) -> str:
         where = self.call if self.stage is None else f"{self.call}, stage {self.stage.value}"

@@ -9,6 +9,7 @@ import errno as codes
 import os
 
 from . import _procfs
+from ._calls import ACCESS_MODE
 from ._native import ffi, lib
 
 TYPE_CHECKING = False
@@ -192,7 +193,7 @@ def ctty_taken(fd: int) -> str | None:
 
 def _write_only(fd: int) -> str | None:
     flags = lib.sid_fd_flags(fd)
-    return f"file descriptor {fd} is open for writing only" if flags & os.O_ACCMODE == os.O_WRONLY else None
+    return f"file descriptor {fd} is open for writing only" if flags & ACCESS_MODE == os.O_WRONLY else None
 
 
 def _no_signal(errno: int, signal: int) -> str | None:

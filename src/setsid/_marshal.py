@@ -7,7 +7,7 @@ import os
 import sys
 
 from . import _credentials
-from ._calls import as_fd
+from ._calls import ACCESS_MODE, as_fd
 from ._errors import SystemCallError, prepare
 from ._fields import DEVNULL, INHERIT, NEW_SESSION, NO_LIMIT, STDOUT
 from ._native import ffi, lib
@@ -246,7 +246,7 @@ def check_files(plan: Plan) -> None:
             raise SystemCallError(-flags, "fcntl", hint=f"{name}: file descriptor {fd} is not open")
         if name in ("ctty", "foreground_tty") and not lib.sid_is_terminal(fd):
             raise SystemCallError(errno.ENOTTY, "isatty", hint=f"{name}: file descriptor {fd} is not a terminal")
-        if name == "ctty" and flags & os.O_ACCMODE == os.O_WRONLY:
+        if name == "ctty" and flags & ACCESS_MODE == os.O_WRONLY:
             raise ValueError(f"ctty: file descriptor {fd} is open for writing only, and must be readable")
     raise SystemCallError(-result, "fcntl")  # another thread has mended it just now
 

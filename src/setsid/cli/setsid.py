@@ -9,6 +9,7 @@ import os
 import sys
 
 from .. import NEW_SESSION, ChildSetup, SystemCallError, acquire_ctty, fork
+from .._calls import ACCESS_MODE
 from ._command import UsageError, as_programs_in_c, complain, parse, show, show_version, usage_error
 
 TYPE_CHECKING = False
@@ -112,7 +113,7 @@ def _check_terminal() -> None:
     import fcntl
 
     try:
-        access = fcntl.fcntl(0, fcntl.F_GETFL) & os.O_ACCMODE
+        access = fcntl.fcntl(0, fcntl.F_GETFL) & ACCESS_MODE
     except OSError:
         raise SystemCallError(errno.EBADF, "ioctl(TIOCSCTTY)", hint="standard input is closed") from None
     if not os.isatty(0):
