@@ -789,12 +789,14 @@ for fork in "os.fork()", "setsid.fork()":
         assert code == 0 and err == "" and left, (code, err)
         left = living()
     stop(left[0])
-source = "d = daemonize()\\nd.ready()\\n" * 2 + "settle()\\nsignal.pause()\\n"  # a daemon of a daemon
-assert start(source)[0] == 0
-settled()
-while len(left := living()) != 1:  # the first one was its starter
+source = "d = daemonize()\\nd.ready()\\n" * 2  # a daemon of a daemon
+source += "with open(sys.argv[1], 'w') as fifo:\\n  fifo.write(str(os.getpid()))\\nsignal.pause()\\n"
+assert start(source, base + "/settled")[0] == 0
+with open(base + "/settled") as fifo:
+    last = int(fifo.read())
+while living() != [last]:  # the first one was its starter
     pass
-stop(left[0])
+stop(last)
 """
     )
 
