@@ -9,7 +9,6 @@ import errno as codes
 import os
 
 from . import _procfs
-from ._calls import ACCESS_MODE
 from ._native import ffi, lib
 
 TYPE_CHECKING = False
@@ -192,8 +191,8 @@ def ctty_taken(fd: int) -> str | None:
 
 
 def _write_only(fd: int) -> str | None:
-    flags = lib.sid_fd_flags(fd)
-    return f"file descriptor {fd} is open for writing only" if flags & ACCESS_MODE == os.O_WRONLY else None
+    access = lib.sid_fd_flags(fd) & (os.O_WRONLY | os.O_RDWR)  # O_ACCMODE, which PyPy does not have
+    return f"file descriptor {fd} is open for writing only" if access == os.O_WRONLY else None
 
 
 def _no_signal(errno: int, signal: int) -> str | None:
