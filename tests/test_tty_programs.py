@@ -86,7 +86,7 @@ def test_ctrl_c_in_bash_meets_the_foreground_group_only(bash: Callable[..., Scre
         screen.expect("^status 130$")
         screen.expect(r"^\[1\]\+  Running +sleep 1000 &$")
         assert "survived" not in screen.lines
-        screen.type("kill %1; wait %1; echo waited $?\n")
+        screen.type("kill %1; wait $!; echo waited $?\n")
         screen.expect(r"^waited 143\n(.*\n)*\$\Z")
         screen.type(CTRL_D)
         assert screen.expect_end() == 0
