@@ -17,7 +17,7 @@ help:
 	@echo "make webterm       a terminal in the browser, the example; PROGRAM=... runs another than your shell"
 	@echo "make test-webterm  test that in a Chromium"
 	@echo "make wheels  build the wheels of all platforms in dist/, audit them, run those that can be run"
-	@echo "make matrix  run the tests on every interpreter that can be had; NOX='-s core' on those of CI"
+	@echo "make matrix  run the tests on every interpreter that can be had; NOX='-s clear core table' as CI does"
 	@echo "make docs    draw docs/sessions.svg"
 	@echo "make lint    check style, types and warnings"
 	@echo "make format  put Python and C files into shape"

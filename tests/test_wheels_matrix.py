@@ -89,5 +89,5 @@ def test_an_empty_table_fails(tmp_path: Path) -> None:
 
 
 def test_a_wheel_that_is_not_there_is_not_made_in_silence(tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError, match=r"there is no \*\.tar\.gz in .*: `nox -s clear` makes it"):
+    with pytest.raises(RuntimeError, match=r"there is no \*\.tar\.gz in .*: `make matrix NOX='-s clear'` makes it"):
         matrix.found(tmp_path, "*.tar.gz")

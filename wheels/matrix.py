@@ -102,7 +102,7 @@ def found(directory: Path, pattern: str) -> Path:
     """The archive of that name in the directory of the results."""
     for path in directory.glob(pattern):
         return path
-    raise RuntimeError(f"there is no {pattern} in {directory}: `nox -s clear` makes it")
+    raise RuntimeError(f"there is no {pattern} in {directory}: `make matrix NOX='-s clear'` makes it")
 
 
 def wheel_for(machine: str, directory: Path) -> Path:
