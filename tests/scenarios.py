@@ -35,9 +35,8 @@ def until_asleep(tid):
     while time.monotonic() < deadline:
         with open(f"/proc/self/task/{tid}/syscall") as file:
             call = file.read().split()[0]
-        with open(f"/proc/self/task/{tid}/stat") as file:
-            state = file.read().rpartition(")")[2].split()[0]
-        if call not in ("running", "-1", FUTEX) and state == "S":  # not only waits for a processor
+        sleeps = status(f"self/task/{tid}")["State"].startswith("S")  # and not only waits for a processor
+        if call not in ("running", "-1", FUTEX) and sleeps:
             return
     raise AssertionError("the thread never slept")
 """

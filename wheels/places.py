@@ -80,22 +80,13 @@ def on_host(version: str) -> Place:
 
 
 def in_sid(name: str) -> Place:
-    """An interpreter of Debian sid's."""
+    """An interpreter of Debian sid's, or a free-threaded one that is built there."""
     try:
         root = chroot.sid()
+        program = SID.get(name) or freethreaded.python(root, FREE_THREADED[name])
     except (LookupError, RuntimeError) as error:
         return _missing(name, "glibc", str(error))
-    return _place(name, (*chroot.enter(root), SID[name]))
-
-
-def free_threaded(name: str) -> Place:
-    """A free-threaded CPython in Debian sid."""
-    try:
-        root = chroot.sid()
-        path = freethreaded.python(root, FREE_THREADED[name])
-    except (LookupError, RuntimeError) as error:
-        return _missing(name, "glibc", str(error))
-    return _place(name, (*chroot.enter(root), path))
+    return _place(name, (*chroot.enter(root), program))
 
 
 def emulated(name: str) -> Place:
@@ -117,8 +108,7 @@ def on_musl(name: str) -> Place:
 
 PLACES: dict[str, Callable[[str], Place]] = {
     **dict.fromkeys(HOST, on_host),
-    **dict.fromkeys(SID, in_sid),
-    **dict.fromkeys(FREE_THREADED, free_threaded),
+    **dict.fromkeys([*SID, *FREE_THREADED], in_sid),
     **dict.fromkeys(EMULATED, emulated),
     "musl": on_musl,
 }
