@@ -11,6 +11,7 @@ from types import TracebackType
 
 import pyte
 
+from helper import status
 from setsid.tty import Pty
 
 # pyte knows the sequences of this one.
@@ -68,8 +69,18 @@ class Screen:
 
     def resize(self, rows: int, columns: int) -> None:
         """As a terminal emulator does when its window changes."""
+        self.until_asleep()
         self._screen.resize(rows, columns)
         self.pty.resize(rows, columns)
+
+    def until_asleep(self, timeout: float = 30) -> None:
+        """Wait for the foreground program to sleep, as it does in its read once it has drawn what is expected.
+
+        A signal that comes between the two is kept by less and vi until the next key.
+        """
+        deadline = time.monotonic() + timeout
+        while not status(os.tcgetpgrp(self.pty.manager))["State"].startswith("S"):
+            assert time.monotonic() < deadline, f"it does not sleep within {timeout} s:\n{self.text}"
 
     def expect(self, pattern: str, timeout: float = 30) -> re.Match[str]:
         """Read until the screen shows it (^ and $ are those of a line). Fails when the program ends, and in time."""

@@ -237,7 +237,7 @@ on_a_pty({inner!r}, during, seconds=0)
     )
 
 
-# Holds the child, for 1.5 s each, where the window is widest: as it returns from unblocking its signals, and in the
+# Holds the child, for 3 s each, where the window is widest: as it returns from unblocking its signals, and in the
 # handler that notes the stop.
 _SLOW = "delay_exit=3000000:when=1", "delay_enter=3000000:when=1"
 UNBLOCKED = ("-e", f"inject=rt_sigprocmask:{_SLOW[0]}", "-e", f"inject=rt_sigreturn:{_SLOW[1]}")
@@ -270,16 +270,20 @@ def unblocked_child(manager, inner):
 SPAWNER = '''
 from strace import *
 signal.signal(signal.SIGTSTP, lambda *_: None)
-with tracing("-e", "trace=execve,rt_sigprocmask,rt_sigreturn", *sys.argv[1:]):
-    process = setsid.spawn(["cat"], stdin=setsid.DEVNULL, process_group=0, foreground_tty=0)
+expected, *inject = sys.argv[1:]
+until_end, writer = os.pipe()
+with tracing("-e", "trace=execve,rt_sigprocmask,rt_sigreturn", *inject):
+    process = setsid.spawn(["cat"], stdin=until_end, process_group=0, foreground_tty=0)
     changes = []
-    while setsid.ProcessState.DONE not in changes:
-        changes.append(process.wait_change())
-        if changes[-1] is setsid.ProcessState.STOPPED:
+    while "DONE" not in changes:
+        if [*changes, "DONE"] == expected.split(","):
+            os.close(writer)  # not sooner: its end would take the place of a continuation that nobody has seen
+        changes.append(process.wait_change().name)
+        if changes[-1] == "STOPPED":
             assert status(process.pid)["Name"] == "cat"
             process.send_signal(signal.SIGCONT)
     assert process.wait() == 0
-os.write(3, ",".join(change.name for change in changes).encode())
+os.write(3, ",".join(changes).encode())
 '''
 """
 
@@ -295,7 +299,7 @@ def during(inner, manager, reader):
     child = unblocked_child(manager, inner)
     {during}
     assert hear(reader) == {changes!r}
-on_a_pty(SPAWNER, during, *{inject!r})
+on_a_pty(SPAWNER, during, {changes!r}, *{inject!r})
 """,
         way=way,
     )

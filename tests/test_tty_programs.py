@@ -203,6 +203,7 @@ def test_less(need: Need, bash: Callable[..., Screen], tmp_path: Path) -> None:
         screen.expect(r"\Aline 24\n(.*\n){9}line 34\n:")
         screen.resize(30, 80)
         screen.expect(r"\Aline 24\n(.*\n){27}line 52\n:")
+        screen.until_asleep()
         screen.type(CTRL_Z)
         screen.expect(AT_PROMPT)
         screen.type("fg\n")
