@@ -75,6 +75,13 @@ def test_a_library_for_pypy_exports_its_init_alone(make: Make, tmp_path: Path) -
     assert library.faults(data)[0] == "does not export PyInit__native"
 
 
+def test_a_library_for_musl_needs_no_newer_one_than_its_wheel_says(make: Make) -> None:
+    data = make(f"int gettid(void); int sidh_thread(void) {{ return gettid(); }}\n{INIT}")
+    [fault] = library.faults(data, platform=f"musllinux_1_2_{MACHINE}")
+    assert fault == "needs a newer musl than 1.2.0, for gettid"
+    assert library.faults(data, platform=f"manylinux_2_30_{MACHINE}") == []
+
+
 @pytest.mark.parametrize(
     ("code", "flags", "fault"),
     [

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from elftools.elf.dynamic import DynamicSection
 from elftools.elf.elffile import ELFFile
-from elftools.elf.sections import SymbolTableSection
+from elftools.elf.sections import Symbol, SymbolTableSection
 
 import macho
 
@@ -16,6 +16,9 @@ INIT, PYPYS_INIT = "PyInit__native", "_cffi_pypyinit__native"
 MACHO_OWN = {"__dso_handle", "_mh_dylib_header"}  # the linker's, which name no place in our code
 LARGEST = 60_000  # bytes, compressed as in the wheel
 OLDEST_MACOS = (11, 0)
+# That musl 1.2.0 lacks and 1.2.5 has: musl's symbols have no versions for auditwheel to see.
+NEW_IN_MUSL = {"_Fork", "gettid", "preadv2", "pthread_getname_np", "pwritev2", "qsort_r", "reallocarray", "statx"}
+NEW_IN_MUSL |= {"tcgetwinsize", "tcsetwinsize"}
 _BIND_NOW, _NOW = 0x8, 0x1  # in DT_FLAGS and DT_FLAGS_1
 _EXECUTABLE = 0x1
 
@@ -24,7 +27,7 @@ def faults(data: bytes, init: str = INIT, platform: str = "") -> list[str]:
     """What is wrong with a library, given its bytes, the one name that it is to export, and its wheel's platform; [] if
     nothing is. That an ELF library is for that processor, auditwheel sees.
     """
-    exported, found = _of_macho(data, platform) if data.startswith(macho.MAGIC) else _of_elf(data)
+    exported, found = _of_macho(data, platform) if data.startswith(macho.MAGIC) else _of_elf(data, platform)
     return [*_of_names(exported, init), *found, *_of_size(data)]
 
 
@@ -57,26 +60,35 @@ def _of_commands(library: macho.Library, platform: str) -> Iterator[str]:
         yield f"is for macOS {'.'.join(map(str, library.minimum))} and later"
 
 
-def _of_elf(data: bytes) -> tuple[set[str], Iterator[str]]:
+def _of_elf(data: bytes, platform: str) -> tuple[set[str], Iterator[str]]:
     elf = ELFFile(io.BytesIO(data))
-    return _exported(elf), _of_sections(elf)
+    return _exported(elf), _of_sections(elf, platform)
 
 
-def _of_sections(elf: ELFFile) -> Iterator[str]:
+def _of_sections(elf: ELFFile, platform: str) -> Iterator[str]:
     yield from _of_dynamic_section(elf)
     yield from _of_segments(elf)
+    if platform.startswith("musllinux") and (newer := _imported(elf) & NEW_IN_MUSL):
+        yield f"needs a newer musl than 1.2.0, for {', '.join(sorted(newer))}"
     if any(section.name.startswith(".debug") for section in elf.iter_sections()):
         yield "has debugging information, with the builder's directories"
 
 
+def _symbols(elf: ELFFile) -> list[Symbol]:
+    table = elf.get_section_by_name(".dynsym")
+    return list(table.iter_symbols()) if isinstance(table, SymbolTableSection) else []
+
+
+def _imported(elf: ELFFile) -> set[str]:
+    """The symbols that others define."""
+    return {symbol.name for symbol in _symbols(elf) if symbol["st_shndx"] == "SHN_UNDEF"}
+
+
 def _exported(elf: ELFFile) -> set[str]:
     """The symbols that are defined here and seen from outside."""
-    table = elf.get_section_by_name(".dynsym")
-    if not isinstance(table, SymbolTableSection):
-        return set()
     return {
         symbol.name
-        for symbol in table.iter_symbols()
+        for symbol in _symbols(elf)
         if symbol["st_shndx"] != "SHN_UNDEF"
         and symbol["st_info"]["bind"] != "STB_LOCAL"
         and symbol["st_other"]["visibility"] in ("STV_DEFAULT", "STV_PROTECTED")
