@@ -17,9 +17,9 @@ import support
 collect_ignore = [] if hasattr(sys, "gettotalrefcount") else ["test_references.py"]
 
 # A shell that starts the tests by `&` has these ignored, and so would be all programs here: none could hear a Ctrl-C.
-for _number in signal.SIGINT, signal.SIGQUIT:
-    if signal.getsignal(_number) is signal.SIG_IGN:
-        signal.signal(_number, signal.default_int_handler if _number == signal.SIGINT else signal.SIG_DFL)
+# Not asked first: PyPy's getsignal does not know what was ignored when it began.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 
 
 @pytest.fixture(params=list(support.WAYS))
