@@ -433,7 +433,11 @@ def meet(name, see):
             process = setsid.fork(plan) or _await_the_end(0)
         else:
             process = setsid.spawn(["cat"], plan)
-        return process, see(process)  # before strace leaves: a SIGSTOP that meets that, it takes for its own
+        try:
+            return process, see(process)  # before strace leaves: a SIGSTOP that meets that, it takes for its own
+        except BaseException:
+            process.end(0)  # stopped, it would stay
+            raise
 """
 
 
@@ -446,15 +450,15 @@ def test_the_new_user_can_not_stop_the_child_before_it_has_executed(start: str, 
         + """
 with nothing_left():
     process, change = meet("SIGSTOP", lambda process: process.wait_change(30))
-    facts = status(process.pid)
-    name = status()["Name"] if sys.argv[1] == "setsid.fork" else "cat"
-    seen = change.value, facts["State"][0], facts["Name"], facts["Uid"].split()[0]
-    assert seen == ("stopped", "T", name, str(stranger)), seen
-    process.send_signal(signal.SIGCONT)
-    assert process.wait_change(30).value == "running"
-    os.dup2(reader, writer)  # closes the only one that writes
-    assert process.wait(30) == 0
-    process.close()
+    with process:
+        facts = status(process.pid)
+        name = status()["Name"] if sys.argv[1] == "setsid.fork" else "cat"
+        seen = change.value, facts["State"][0], facts["Name"], facts["Uid"].split()[0]
+        assert seen == ("stopped", "T", name, str(stranger)), seen
+        process.send_signal(signal.SIGCONT)
+        assert process.wait_change(30).value == "running"
+        os.dup2(reader, writer)  # closes the only one that writes
+        assert process.wait(30) == 0
 """,
         start,
     )
@@ -592,20 +596,28 @@ over = True
     )
 
 
-@needs_root
-@pytest.mark.skipif(not hasattr(os, "listxattr"), reason="no os.listxattr here, so an ACL may say otherwise: no hint")
-def test_a_directory_that_keeps_the_new_user_out_is_named(way: str) -> None:
-    """The case that everybody meets: a program, or a link to one, below /root."""
-    check(
-        """
-import shutil, tempfile
+HINT = """
+import shutil, struct, tempfile
 
 def hint(program):
     try:
         setsid.spawn([program], user=12345, group=12345)
     except PermissionError as error:
         return error.hint
+"""
 
+
+@needs_root
+@pytest.mark.parametrize("has_xattrs", [True, False])
+def test_a_directory_that_keeps_the_new_user_out_is_named(way: str, has_xattrs: bool) -> None:
+    """The case that everybody meets: a program, or a link to one, below /root."""
+    check(
+        HINT
+        + f"""
+if not {has_xattrs} and hasattr(os, "listxattr"):
+    del os.listxattr
+"""
+        + """
 with tempfile.TemporaryDirectory() as base:
     closed, link = f"{base}/closed", f"{base}/link"
     os.mkdir(closed)
@@ -620,6 +632,36 @@ with tempfile.TemporaryDirectory() as base:
     os.chown(closed, 0, 12345)  # the group's bits hold for the group, not those of others
     assert hint(link) == expected
     assert setsid.spawn([link], user=12345, group=54321).wait() == 0
+""",
+        way,
+    )
+
+
+@needs_root
+@pytest.mark.skipif(not hasattr(os, "setxattr"), reason="no os.setxattr here, by which to make an ACL")
+def test_a_directory_with_an_acl_is_not_said_to_keep_anybody_out(way: str) -> None:
+    check(
+        HINT
+        + """
+def acl(*entries):
+    return struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)
+
+USER_OBJ, USER, GROUP_OBJ, MASK, OTHER = 1, 2, 4, 16, 32
+nobody = 2**32 - 1
+with tempfile.TemporaryDirectory() as base:
+    os.chmod(base, 0o755)
+    closed = f"{base}/closed"
+    os.mkdir(closed)
+    shutil.copy(shutil.which("true"), f"{closed}/tool")
+    entries = (USER_OBJ, 7, nobody), (USER, 1, 12345), (GROUP_OBJ, 0, nobody), (MASK, 1, nobody), (OTHER, 0, nobody)
+    os.setxattr(closed, "system.posix_acl_access", acl(*entries))
+    assert os.stat(closed).st_mode & 0o777 == 0o710
+    assert setsid.spawn([f"{closed}/tool"], user=12345, group=12345).wait() == 0
+    os.chmod(f"{closed}/tool", 0o600)
+    assert "search" not in (hint(f"{closed}/tool") or "")
+    os.chmod(f"{closed}/tool", 0o755)
+    os.chmod(closed, 0o700)  # the mask
+    assert hint(f"{closed}/tool") == f"user 12345 may not search {closed}"
 """,
         way,
     )

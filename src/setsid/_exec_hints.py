@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno as codes
 import os
+import stat
+import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -65,7 +67,7 @@ def _denied(facts: ChildFacts, path: bytes) -> str | None:
 
 
 def _not_searched(facts: ChildFacts, path: bytes) -> str | None:
-    """The first directory on the way to `path` that its owner's, group's and others' bits keep a new user out of."""
+    """A directory on the way to `path` that its owner's, group's and others' bits keep a new user out of."""
     if not facts.plan.sets_user or facts.plan.user == 0:
         return None
     groups = {facts.plan.group} if facts.plan.sets_group else {os.getegid()}
@@ -75,16 +77,26 @@ def _not_searched(facts: ChildFacts, path: bytes) -> str | None:
         directory = b"/"
         for part in place.split(b"/"):
             directory = os.path.join(directory, part)
-            if "system.posix_acl_access" in os.listxattr(directory):
-                return None  # which may say otherwise
-            if not _may_search(os.stat(directory), facts.plan.user, groups):
-                return f"user {facts.plan.user} may not search {os.fsdecode(directory)}"
+            found = os.stat(directory)
+            if not _may_search(found, facts.plan.user, groups):
+                may = _is_searched_by_acl(directory, found.st_mode)
+                return None if may else f"user {facts.plan.user} may not search {os.fsdecode(directory)}"
     return None
 
 
 def _may_search(directory: os.stat_result, user: int, groups: set[int]) -> bool:
     shift = 6 if directory.st_uid == user else 3 if directory.st_gid in groups else 0
     return bool(directory.st_mode >> shift & 1)
+
+
+def _is_searched_by_acl(directory: bytes, mode: int) -> bool:
+    """Whether an ACL may let somebody in whom the bits keep out."""
+    if sys.platform != "linux":
+        return True
+    # The group's bits are an ACL's mask: without their x, no entry of it gives any (acl(5)).
+    if not mode & stat.S_IXGRP:
+        return False
+    return not hasattr(os, "listxattr") or "system.posix_acl_access" in os.listxattr(directory)
 
 
 def _no_format(_: ChildFacts, path: bytes) -> str | None:
