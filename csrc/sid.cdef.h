@@ -232,6 +232,8 @@ int sid_unlock(int fd, int byte);
 int sid_is_locked(int fd, int byte);
 /* 1 if `fd` is a terminal, 0 if it is an open file of another kind. isatty(3) */
 int sid_is_terminal(int fd);
+/* The bits of the signals that the caller ignores, whatever Python knows of them. sigaction(2) */
+uint64_t sid_ignored_signals(void);
 /* The bits of the signals that Python ignores at its start: SIGPIPE and SIGXFSZ. signal(7) */
 uint64_t sid_python_ignored_signals(void);
 

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from helper import *  # noqa: F403
@@ -72,9 +73,24 @@ def fresh(
     ) as process:
         try:
             out, err = process.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            where = _where_it_hangs(process)
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # strace, and what it traces
+            raise AssertionError(f"not done within {timeout} s\n{where}") from None
         except BaseException:
-            os.killpg(process.pid, signal.SIGKILL)  # strace, and what it traces
+            os.killpg(process.pid, signal.SIGKILL)
             raise
     if check:
         assert process.returncode == 0, f"exit status {process.returncode}\n{out}\n{err}"
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+def _where_it_hangs(process: subprocess.Popen[str]) -> str:
+    """What the helper has said, and where its threads are, which -X dev has SIGABRT tell."""
+    if process.args[0] == sys.executable:  # type: ignore[index]
+        process.send_signal(signal.SIGABRT)
+    try:
+        return "\n".join(process.communicate(timeout=5))
+    except subprocess.TimeoutExpired as error:  # others hold its pipes
+        return b"\n".join(said for said in (error.stdout, error.stderr) if said).decode(errors="replace")

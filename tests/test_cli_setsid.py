@@ -403,7 +403,8 @@ WORDS = [b"/bin/cat", b"/proc/self/cmdline", b"/proc/self/environ", b"\\xff\\xc3
 PLACE = b"PATH=" + os.path.dirname(sys.executable).encode()
 for environment in (
     *([], [b"LC_ALL=C"], [b"LANG=C"], [b"LC_CTYPE=C"], [b"LC_CTYPE=POSIX", b"LANG=C.UTF-8"], [b"LC_ALL=C.UTF-8"]),
-    *([b"LC_CTYPE=C.UTF-8"], [b"LC_ALL=C", b"PYTHONCOERCECLOCALE=0", b"PYTHONUTF8=0"], [b"LC_ALL=nowhere"]),
+    *([b"LC_CTYPE=C.UTF-8"], [b"LC_ALL=C", b"PYTHONCOERCECLOCALE=0", b"PYTHONUTF8=0"]),
+    *([] if ON_PYPY else [[b"LC_ALL=nowhere"]]),  # with which PyPy does not start
     [b"NOTHING", b"A=1", b"A=2", b"\\xff=\\xfe", b"=", b"E="],
 ):
     seen = []
@@ -468,7 +469,7 @@ for path in f"{second}:{first}", f"{first}:{second}", f"{file}:{second}", f":{se
 
 
 def test_signals_that_python_ignores_are_at_their_default() -> None:
-    """Whether they were ignored is not to be known. setsid(1) leaves them so."""
+    """Whether they were ignored is not to be known; on PyPy that is true of SIGINT too. setsid(1) leaves them so."""
     fresh(
         """
 from commands import *
@@ -484,8 +485,8 @@ for options in [], ["-fw"]:
         command.ended()
         bits = int(command.out.rest().split()[1], 16)
         seen.append({n for n in signal.valid_signals() if bits >> (n - 1) & 1})
-    assert seen[0] - seen[1] == {signal.SIGPIPE, signal.SIGXFSZ}, seen
-    assert seen[1] == {signal.SIGHUP, signal.SIGINT, signal.SIGCHLD}
+    assert seen[0] == {signal.SIGPIPE, signal.SIGXFSZ, signal.SIGHUP, signal.SIGINT, signal.SIGCHLD}, seen
+    assert seen[1] == {signal.SIGHUP, signal.SIGCHLD} | (set() if ON_PYPY else {signal.SIGINT}), seen
 """
     )
 
@@ -517,4 +518,5 @@ print(subprocess.run([sys.executable, "-I", "-c", "import sys, os; before = set(
     capture_output=True, text=True, check=True).stdout)
 """
     ).stdout
-    assert ast.literal_eval(loaded) <= {"__future__", "_cffi_backend", "errno", "time", "_signal"}
+    of_cffi = {"_cffi_backend", "cpyext"}  # the other one is PyPy's
+    assert ast.literal_eval(loaded) <= {"__future__", "errno", "time", "_signal"} | of_cffi

@@ -425,7 +425,7 @@ MET = """
 from strace import *
 
 reader, writer = os.pipe()  # until whose end the child waits
-plan = setsid.ChildSetup(user=stranger, stdin=reader, close_fds=True)
+plan = setsid.ChildSetup(user=stranger, stdin=reader, close_fds=True, parent_death_signal=signal.SIGKILL)
 
 def meet(name, see):
     with tracing("-e", "trace=setresuid", "-e", f"inject=setresuid:signal={name}"):
@@ -436,7 +436,7 @@ def meet(name, see):
         try:
             return process, see(process)  # before strace leaves: a SIGSTOP that meets that, it takes for its own
         except BaseException:
-            process.end(0)  # stopped, it would stay
+            process.end(0)
             raise
 """
 

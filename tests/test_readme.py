@@ -16,7 +16,7 @@ BLOCKS = re.findall(r"^```python\n(.*?)^```", README.read_text(), re.MULTILINE |
 SETTING = """
 import tempfile
 made = tempfile.TemporaryDirectory()
-source = directory = made.name
+directory = made.name
 os.chdir(directory)
 for name, script in ("make", "exit 0"), ("tests", "exit 3"), ("server", "exec sleep 60"):
     with open(name, "w") as file:
