@@ -245,15 +245,15 @@ def test_top(need: Need, bash: Callable[..., Screen]) -> None:
 def test_python(bash: Callable[..., Screen], tmp_path: Path) -> None:
     with nothing_left(), bash() as screen:
         screen.type(f"PYTHON_BASIC_REPL=1 HOME={tmp_path} {sys.executable} -q -E -s\n")
-        screen.expect(r"^>>>\Z")
+        screen.expect(r"^>>>>?\Z")  # PyPy's has one more
         screen.type("import os, sys; sys.stdin.isatty(), os.get_terminal_size()[:], os.getpgrp() == os.tcgetpgrp(0)\n")
         screen.expect(re.escape("(True, (80, 24), True)"))
         screen.type("input('? ')\n")
         screen.expect(r"^\?\Z")
         screen.type(CTRL_C)
-        screen.expect(r"^KeyboardInterrupt\n>>>\Z")
+        screen.expect(r"^KeyboardInterrupt\n>>>>?\Z")
         screen.type("x = 42\n")
-        screen.expect(r"x = 42\n>>>\Z")  # Ctrl-Z throws away what nobody has read
+        screen.expect(r"x = 42\n>>>>?\Z")  # Ctrl-Z throws away what nobody has read
         screen.type(CTRL_Z)
         screen.expect(AT_PROMPT)
         screen.type("fg\n")
