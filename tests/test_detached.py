@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from scenarios import ASLEEP
-from support import fresh
+from support import ON_PYPY, fresh
 
 # What the helpers share. The helper is the subreaper where it says so: then whatever is left is its child.
 PRELUDE = """
@@ -554,18 +554,22 @@ def test_a_middle_child_that_is_killed_later_leaves_the_process_and_the_callers_
     way: str, need: Callable[..., str]
 ) -> None:
     """The process is held up before its exec, and the call must not return before that: it is on a stack of ours."""
+    if ON_PYPY and way == "fork":
+        pytest.skip("below strace, a thread of PyPy's stands still for seconds meanwhile: it comes too late to kill")
     detached(
         f"is_forked = {way == 'fork'}"
         """
 import platform
 killed = []
-def has_told(middle):  # a forked one tells by itself, and then exits
+def has_told(middle):  # a forked one does by itself, and then exits
+    if not is_forked:
+        return members(middle) > 1
     with open(f"/proc/{middle}/syscall") as file:
-        return not is_forked or file.read().split()[0] == {"x86_64": "231", "aarch64": "94"}[platform.machine()]
+        return file.read().split()[0] == {"x86_64": "231", "aarch64": "94"}[platform.machine()]
 def kill():
     for middle in children():
         try:
-            if os.getsid(middle) == middle and members(middle) > 1 and has_told(middle):
+            if os.getsid(middle) == middle and has_told(middle):
                 os.kill(middle, signal.SIGKILL)
                 killed.append(middle)
                 return True
@@ -584,7 +588,7 @@ with nothing_left():
     process.close()
 """,
         way=way,
-        wrapper=strace(need, "execve:delay_enter=1000000", "exit_group:delay_enter=3000000"),
+        wrapper=strace(need, "execve:delay_enter=1000000", "exit_group:delay_enter=1000000"),
     )
 
 

@@ -142,7 +142,7 @@ def test_the_tests_of_the_standard_library_hold_but_for_those_that_can_not(
     module: str, kind: str, tmp_path: Path
 ) -> None:
     if ON_PYPY:
-        pytest.skip("PyPy's copy of them imports modules of CPython's that PyPy builds from sources which are not there")
+        pytest.skip("PyPy's copy of them imports modules of CPython's, which it builds from sources that are not there")
     if not is_installed(module):
         pytest.skip(f"this Python comes without its own tests: there is no {module}")
     result = run(module, kind, tmp_path)
