@@ -21,8 +21,8 @@ EMULATED = {"3.14 aarch64": "python3.14"}
 
 _ASK = """
 import platform, sys, sysconfig
-takes_abi3 = sys.implementation.name == "cpython" and not sysconfig.get_config_var("Py_GIL_DISABLED")
-print(platform.machine(), sys.version.split()[0], takes_abi3)
+has_no_gil = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
+print(platform.machine(), sys.version.split()[0], sys.implementation.name, has_no_gil)
 """
 
 
@@ -34,8 +34,14 @@ class Place(NamedTuple):
     libc: str
     machine: str
     version: str
-    takes_abi3: bool
+    implementation: str
+    is_free_threaded: bool
     missing: str | None
+
+    @property
+    def takes_abi3(self) -> bool:
+        """Whether the one wheel of all versions is for it."""
+        return self.implementation == "cpython" and not self.is_free_threaded
 
 
 def _place(name: str, command: tuple[str, ...], libc: str = "glibc") -> Place:
@@ -48,12 +54,12 @@ def _place(name: str, command: tuple[str, ...], libc: str = "glibc") -> Place:
         return _missing(name, libc, str(error))
     if result.returncode:
         return _missing(name, libc, (result.stderr.strip().splitlines() or ["does not run"])[-1])
-    machine, version, takes_abi3 = result.stdout.split()
-    return Place(name, command, libc, machine, version, takes_abi3 == "True", None)
+    machine, version, implementation, has_no_gil = result.stdout.split()
+    return Place(name, command, libc, machine, version, implementation, has_no_gil == "True", None)
 
 
 def _missing(name: str, libc: str, reason: str, machine: str = os.uname().machine) -> Place:
-    return Place(name, (), libc, machine, "", False, reason)
+    return Place(name, (), libc, machine, "", "", False, reason)
 
 
 def _pyenv() -> Path | None:
