@@ -104,16 +104,11 @@ int sid_is_terminal(int fd)
     return errno == EBADF ? -EBADF : 0;
 }
 
-uint64_t sid_ignored_signals(void)
+int sid_is_ignored(int number)
 {
-    uint64_t bits = 0;
+    struct sigaction action;
 
-    for (int number = 1; number <= 64; number++) {
-        struct sigaction action;
-        if (sigaction(number, NULL, &action) == 0 && action.sa_handler == SIG_IGN)
-            bits |= (uint64_t)1 << (number - 1);
-    }
-    return bits;
+    return sigaction(number, NULL, &action) == 0 && action.sa_handler == SIG_IGN;
 }
 
 uint64_t sid_python_ignored_signals(void)

@@ -232,8 +232,8 @@ int sid_unlock(int fd, int byte);
 int sid_is_locked(int fd, int byte);
 /* 1 if `fd` is a terminal, 0 if it is an open file of another kind. isatty(3) */
 int sid_is_terminal(int fd);
-/* The bits of the signals that the caller ignores, whatever Python knows of them. sigaction(2) */
-uint64_t sid_ignored_signals(void);
+/* 1 if the caller ignores that signal, whatever Python knows of it, else 0. sigaction(2) */
+int sid_is_ignored(int number);
 /* The bits of the signals that Python ignores at its start: SIGPIPE and SIGXFSZ. signal(7) */
 uint64_t sid_python_ignored_signals(void);
 

@@ -81,6 +81,7 @@ class Screen:
         deadline = time.monotonic() + timeout
         while not status(os.tcgetpgrp(self.pty.manager))["State"].startswith("S"):
             assert time.monotonic() < deadline, f"it does not sleep within {timeout} s:\n{self.text}"
+            time.sleep(0.001)
 
     def expect(self, pattern: str, timeout: float = 30) -> re.Match[str]:
         """Read until the screen shows it (^ and $ are those of a line). Fails when the program ends, and in time."""

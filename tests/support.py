@@ -68,15 +68,18 @@ def fresh(
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        errors="backslashreplace",
         env=env,
         start_new_session=True,
     ) as process:
         try:
             out, err = process.communicate(timeout=timeout)
         except subprocess.TimeoutExpired:
-            where = _where_it_hangs(process)
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)  # strace, and what it traces
+            try:
+                where = _where_it_hangs(process)
+            finally:
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)  # strace, and what it traces
             raise AssertionError(f"not done within {timeout} s\n{where}") from None
         except BaseException:
             os.killpg(process.pid, signal.SIGKILL)

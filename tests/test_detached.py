@@ -727,8 +727,8 @@ with nothing_left():
                 time.sleep(0)  # CPython 3.12 may overlook a signal until the GIL is taken next
         except Interrupted as error:
             interrupted += 1
-            # PyPy runs handlers between the call's return and what stores its result, too.
-            if ON_PYPY and error.__traceback__.tb_next.tb_frame.f_code is interrupt.__code__:
+            # PyPy and CPython 3.10 run handlers between the call's return and what stores its result, too.
+            if error.__traceback__.tb_next.tb_frame.f_code is interrupt.__code__:
                 for pid in children():
                     os.kill(pid, signal.SIGKILL)
         if process:

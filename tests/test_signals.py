@@ -278,7 +278,7 @@ with tracing("-e", "trace=execve,rt_sigprocmask,rt_sigreturn", *inject):
     while "DONE" not in changes:
         if [*changes, "DONE"] == expected.split(","):
             os.close(writer)  # not sooner: its end would take the place of a continuation that nobody has seen
-        changes.append(process.wait_change().name)
+        changes.append(process.wait_change(30).name)
         if changes[-1] == "STOPPED":
             assert status(process.pid)["Name"] == "cat"
             process.send_signal(signal.SIGCONT)

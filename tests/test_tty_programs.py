@@ -224,6 +224,7 @@ def test_top(need: Need, bash: Callable[..., Screen]) -> None:
         screen.expect(rf"^ *{screen.process.pid} .*bash$")
         screen.type(CTRL_Z)
         screen.expect(AT_PROMPT)
+        clear(screen)
         screen.type("fg\n")
         screen.expect(rf"^ *{screen.process.pid} .*bash$")
         screen.resize(8, 60)

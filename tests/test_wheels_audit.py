@@ -76,7 +76,8 @@ def test_a_library_for_pypy_exports_its_init_alone(make: Make, tmp_path: Path) -
 
 
 def test_a_library_for_musl_needs_no_newer_one_than_its_wheel_says(make: Make) -> None:
-    data = make(f"int gettid(void); int sidh_thread(void) {{ return gettid(); }}\n{INIT}")
+    uses = "int gettid(void); {} int qsort_r(void); int sidh_thread(void) {{ return gettid() + (qsort_r ? 1 : 0); }}\n"
+    data = make(uses.format("__attribute__((weak))") + INIT)
     [fault] = library.faults(data, platform=f"musllinux_1_2_{MACHINE}")
     assert fault == "needs a newer musl than 1.2.0, for gettid"
     assert library.faults(data, platform=f"manylinux_2_30_{MACHINE}") == []

@@ -30,7 +30,7 @@ ROW: dict[str, Any] = {
     "seconds": 1,
     "installed": "setsid.whl",
     "lacking": [],
-    "may_lack": False,
+    "may_lack": [],
 }
 
 
@@ -65,7 +65,8 @@ def test_no_report_is_a_failure(tmp_path: Path) -> None:
         ({"skips": {"no tmux": 2}}, 0, "3.14: 2 skipped: no tmux"),
         ({"missing": "no pyenv"}, 1, "3.14         MISSING: no pyenv"),
         ({"lacking": ["trio"]}, 1, "3.14: no usable wheel of trio"),
-        ({"lacking": ["trio"], "may_lack": True}, 0, "3.14: no usable wheel of trio"),
+        ({"lacking": ["trio"], "may_lack": ["trio"]}, 0, "3.14: no usable wheel of trio"),
+        ({"lacking": ["aiohttp", "trio"], "may_lack": ["trio"]}, 1, "3.14: no usable wheel of aiohttp, trio"),
     ],
 )
 def test_the_table_tells_and_fails(

@@ -16,9 +16,10 @@ INIT, PYPYS_INIT = "PyInit__native", "_cffi_pypyinit__native"
 MACHO_OWN = {"__dso_handle", "_mh_dylib_header"}  # the linker's, which name no place in our code
 LARGEST = 60_000  # bytes, compressed as in the wheel
 OLDEST_MACOS = (11, 0)
-# That musl 1.2.0 lacks and 1.2.5 has: musl's symbols have no versions for auditwheel to see.
-NEW_IN_MUSL = {"_Fork", "gettid", "preadv2", "pthread_getname_np", "pwritev2", "qsort_r", "reallocarray", "statx"}
-NEW_IN_MUSL |= {"tcgetwinsize", "tcsetwinsize"}
+# That musl 1.2.0 lacks and later ones have: musl's symbols have no versions for auditwheel to see. With another version
+# of ziglang, which brings a musl of its own, look what is new in there.
+NEW_IN_MUSL = {"_Fork", "gettid", "posix_getdents", "preadv2", "pthread_getname_np", "pwritev2", "qsort_r"}
+NEW_IN_MUSL |= {"reallocarray", "renameat2", "statx", "tcgetwinsize", "tcsetwinsize"}
 _BIND_NOW, _NOW = 0x8, 0x1  # in DT_FLAGS and DT_FLAGS_1
 _EXECUTABLE = 0x1
 
@@ -80,8 +81,9 @@ def _symbols(elf: ELFFile) -> list[Symbol]:
 
 
 def _imported(elf: ELFFile) -> set[str]:
-    """The symbols that others define."""
-    return {symbol.name for symbol in _symbols(elf) if symbol["st_shndx"] == "SHN_UNDEF"}
+    """The symbols that others must define."""
+    needed = (symbol for symbol in _symbols(elf) if symbol["st_info"]["bind"] != "STB_WEAK")
+    return {symbol.name for symbol in needed if symbol["st_shndx"] == "SHN_UNDEF"}
 
 
 def _exported(elf: ELFFile) -> set[str]:

@@ -46,12 +46,16 @@ class ChildFacts:
         elif setup.cwd is not None:
             self.cwd = os.fsencode(setup.cwd)
 
-    def candidates(self) -> list[bytes]:
-        """Where the child has looked for its program."""
+    def names(self) -> list[bytes]:
+        """The paths that the child has executed, or tried to: a relative one is looked for in its directory."""
         directories = [b""]
         if b"/" not in self.program:
             directories = self.env.get(b"PATH", os.fsencode(os.defpath)).split(b":")
-        return [os.path.join(self.cwd or b"", directory, self.program) for directory in directories]
+        return [os.path.join(directory, self.program) for directory in directories]
+
+    def candidates(self) -> list[bytes]:
+        """Where the child has looked for its program."""
+        return [os.path.join(self.cwd or b"", name) for name in self.names()]
 
 
 def child_hint(errno: int, call: str, detail: int, *facts: Any) -> str | None:

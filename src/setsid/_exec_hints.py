@@ -70,6 +70,8 @@ def _not_searched(facts: ChildFacts, path: bytes) -> str | None:
     """A directory on the way to `path` that its owner's, group's and others' bits keep a new user out of."""
     if not facts.plan.sets_user or facts.plan.user == 0:
         return None
+    if not os.path.isabs(path) or path not in facts.names():
+        return None  # nothing above the child's directory is searched
     groups = {facts.plan.group} if facts.plan.sets_group else {os.getegid()}
     groups |= set(facts.plan.groups[0 : facts.plan.group_count]) if facts.plan.sets_groups else set(os.getgroups())
     # The file may be a link that leads elsewhere.
@@ -80,7 +82,8 @@ def _not_searched(facts: ChildFacts, path: bytes) -> str | None:
             found = os.stat(directory)
             if not _may_search(found, facts.plan.user, groups):
                 may = _is_searched_by_acl(directory, found.st_mode)
-                return None if may else f"user {facts.plan.user} may not search {os.fsdecode(directory)}"
+                # Not that this is the reason: a file server, or a capability that is kept, decides otherwise.
+                return None if may else f"{os.fsdecode(directory)} is closed to user {facts.plan.user} by its mode"
     return None
 
 
@@ -90,7 +93,7 @@ def _may_search(directory: os.stat_result, user: int, groups: set[int]) -> bool:
 
 
 def _is_searched_by_acl(directory: bytes, mode: int) -> bool:
-    """Whether an ACL may let somebody in whom the bits keep out."""
+    """Whether a POSIX ACL may let somebody in whom the bits keep out."""
     if sys.platform != "linux":
         return True
     # The group's bits are an ACL's mask: without their x, no entry of it gives any (acl(5)).

@@ -215,7 +215,7 @@ def _in_child(argv: list[str], setup: ChildSetup, *, waits: bool) -> int:
     passed_on = _passed_on() if waits else set()
     # Those that come from here on wait until there is a child to pass them on to.
     mask = _signal.pthread_sigmask(_signal.SIG_BLOCK, passed_on)
-    ignores_children = _signal.SIGCHLD in _ignored()
+    ignores_children = bool(lib.sid_is_ignored(_signal.SIGCHLD))
     _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)  # else the kernel drops the child's status
     reader, writer = os.pipe()  # the exec closes the child's end
     process = fork(setup)
@@ -254,14 +254,9 @@ def _passed_on() -> set[int]:
     Not those that are ignored: the program ignores them too. Stop signals stop this process, as they stop any: the
     program's group has no parent in its session, so it would not be stopped by them.
     """
-    numbers: set[int] = _signal.valid_signals() - _STOPS - {_signal.SIGKILL, _signal.SIGSTOP}
-    return numbers - _ignored() | {_signal.SIGCHLD}
-
-
-def _ignored() -> set[int]:
-    """The signals that this process ignores. PyPy's getsignal does not know what was ignored when Python began."""
-    bits = lib.sid_ignored_signals()
-    return {number for number in range(1, 65) if bits >> number - 1 & 1}
+    numbers = _signal.valid_signals() - _STOPS - {_signal.SIGKILL, _signal.SIGSTOP}
+    # PyPy's getsignal does not know what was ignored when Python began.
+    return {number for number in numbers if not lib.sid_is_ignored(number)} | {_signal.SIGCHLD}
 
 
 def _wait(process: Process, passed_on: set[int]) -> int:
