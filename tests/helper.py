@@ -125,7 +125,8 @@ def nothing_left() -> Iterator[None]:
     yield
     for _ in range(3 if ON_PYPY else 1):  # what a destructor lets go of is for the next one
         gc.collect()
-    assert (open_fds(), children(), status()["SigBlk"]) == before
+    after = open_fds(), children(), status()["SigBlk"]
+    assert after == before, f"{before} before, {after} after"
 
 
 def spawn_text(argv: list[str], **changes: object) -> str:

@@ -246,6 +246,9 @@ if how == "Session":  # else the leader stays a zombie
     process.wait()
 missed = [number for number in range(5000) if not any(row.lives for row in look(lib.SID_SCOPE_SESSION, process.pid))]
 assert missed == [], f"{len(missed)} of 5000"
+process.kill()
+process.wait()
+process.close()
 """,
         bomb,
         cgroup,
