@@ -956,7 +956,7 @@ class Interrupting(Lib):
             return result
         return interrupted
     sid_close_counted = lib.sid_close_counted  # by a destructor, in which no Python code runs
-import functools, setsid._ending
+import functools, gc, setsid._ending
 setsid._ending.partial = lambda _, child: functools.partial(lib.sid_stay_no_longer, child)  # likewise
 interrupting = Interrupting()
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -970,6 +970,8 @@ for at in range(1, 200):
             report = people.process.end(0.02) if HOW == "Process" else session.end(0.02)
         except KeyboardInterrupt:
             report = None
+        if ON_PYPY:  # where what was interrupted gives the child back when its holder goes
+            gc.collect()
         assert interrupting.left <= 0 or report is not None
         interrupting.__dict__["left"] = 0
         if HOW == "Process" and people.process.returncode is None and any(map(lives, people.all)):
