@@ -258,11 +258,14 @@ if process is None:
     os._exit(7)
 try:
     assert process.wait_change(30).name == "STOPPED"
-    # Put off, and sent anew; but not where the report was out already.
-    assert log().count("--- stopped by SIGSTOP ---") == (1 if sys.argv[2] == "write" else 2)
     process.send_signal(signal.SIGCONT)
     os.close(hold)
     assert process.wait(30) == 7
+    deadline = time.monotonic() + 30
+    while "+++ exited with 7 +++" not in log():  # strace writes a moment later than things happen
+        assert time.monotonic() < deadline, log()
+    # Put off, and sent anew; but not where the report was out already.
+    assert log().count("--- stopped by SIGSTOP ---") == (1 if sys.argv[2] == "write" else 2)
 finally:
     process.kill()
 """,
