@@ -10,9 +10,11 @@ import subprocess
 import sys
 import sysconfig
 import termios
+import time
 from types import TracebackType
 
 import setsid
+from helper import status
 
 _SCRIPTS = sysconfig.get_path("scripts")
 
@@ -104,6 +106,15 @@ class Scene:
         with open(writer[0]) as file:
             self.pids: dict[str, int] = json.loads(file.readline())
         self.sid = self._process.pid
+        self._await_rest()
+
+    def _await_rest(self) -> None:
+        """Until each is stopped, a zombie, or asleep in its read: they tell a moment before."""
+        deadline = time.monotonic() + 30
+        for name, pid in self.pids.items():
+            while status(pid)["State"][0] != {"stopped": "T", "zombie": "Z"}.get(name, "S"):
+                assert time.monotonic() < deadline, f"{name}: {status(pid)['State']}"
+                time.sleep(0.001)
 
     def __enter__(self) -> Scene:
         return self

@@ -350,6 +350,9 @@ def stop(number, frame):
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGUSR1, stop)
+# One that comes between Python's last look and the sleep wakes nobody, here as in time.sleep: the next one does.
+signal.signal(signal.SIGALRM, lambda *_: None)
+signal.setitimer(signal.ITIMER_REAL, 5, 5)
 
 def interrupted(script, kind=KeyboardInterrupt, **keywords):
     "Run what interrupts us."
