@@ -64,6 +64,11 @@ def is_still(fd: int, opened: os.stat_result) -> bool:
         return False
 
 
+def is_ignored(signal: int) -> bool:
+    """Whether this process ignores a signal. PyPy's getsignal does not know what was ignored when Python began."""
+    return bool(lib.sid_is_ignored(signal))
+
+
 def setsid() -> int:
     """Make the calling process the leader of a new session and a new process group, without a controlling terminal.
 

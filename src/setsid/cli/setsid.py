@@ -9,8 +9,7 @@ import os
 import sys
 
 from .. import NEW_SESSION, ChildSetup, SystemCallError, acquire_ctty, fork
-from .._calls import ACCESS_MODE
-from .._native import lib
+from .._calls import ACCESS_MODE, is_ignored
 from ._command import UsageError, as_programs_in_c, complain, parse, show, show_version, usage_error
 
 TYPE_CHECKING = False
@@ -215,7 +214,7 @@ def _in_child(argv: list[str], setup: ChildSetup, *, waits: bool) -> int:
     passed_on = _passed_on() if waits else set()
     # Those that come from here on wait until there is a child to pass them on to.
     mask = _signal.pthread_sigmask(_signal.SIG_BLOCK, passed_on)
-    ignores_children = bool(lib.sid_is_ignored(_signal.SIGCHLD))
+    ignores_children = is_ignored(_signal.SIGCHLD)
     _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)  # else the kernel drops the child's status
     reader, writer = os.pipe()  # the exec closes the child's end
     process = fork(setup)
@@ -255,8 +254,7 @@ def _passed_on() -> set[int]:
     program's group has no parent in its session, so it would not be stopped by them.
     """
     numbers = _signal.valid_signals() - _STOPS - {_signal.SIGKILL, _signal.SIGSTOP}
-    # PyPy's getsignal does not know what was ignored when Python began.
-    return {number for number in numbers if not lib.sid_is_ignored(number)} | {_signal.SIGCHLD}
+    return {number for number in numbers if not is_ignored(number)} | {_signal.SIGCHLD}
 
 
 def _wait(process: Process, passed_on: set[int]) -> int:
