@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import sys
 from collections.abc import Callable, Generator, Iterator
 
 import pytest
@@ -14,7 +13,7 @@ import emulated
 import support
 
 # It counts what only a debug build does: `make matrix` has one.
-collect_ignore = [] if hasattr(sys, "gettotalrefcount") else ["test_references.py"]
+collect_ignore = [] if support.ON_DEBUG_BUILD else ["test_references.py"]
 
 # A shell that starts the tests by `&` has these ignored, and so would be all programs here: none could hear a Ctrl-C.
 # Not asked first: PyPy's getsignal does not know what was ignored when it began.

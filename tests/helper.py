@@ -13,10 +13,14 @@ from setsid._native import lib
 
 WAYS = {"clone3": lib.SID_WAY_CLONE3, "clone": lib.SID_WAY_CLONE, "page": lib.SID_WAY_PAGE, "fork": lib.SID_WAY_FORK}
 ON_PYPY = sys.implementation.name == "pypy"
+ON_DEBUG_BUILD = hasattr(sys, "gettotalrefcount")
+# What a program in Python begins with, to have what PyPy lacks.
+LACKING = ""
 if ON_PYPY:  # ctypes is imported for it, which would count among what a test measures
     import lacking
 
     lacking.provide()
+    LACKING = f"import sys; sys.path.insert(0, {os.path.dirname(__file__)!r}); import lacking; lacking.provide()\n"
 
 
 def glibc_version() -> str:

@@ -14,7 +14,7 @@ import time
 from types import TracebackType
 
 import setsid
-from helper import status
+from helper import LACKING, status
 
 _SCRIPTS = sysconfig.get_path("scripts")
 
@@ -22,11 +22,6 @@ _SCRIPTS = sysconfig.get_path("scripts")
 # end by themselves when the test does, since they read from a pipe of its.
 _SOURCE = """
 import json, os, signal, sys
-
-if not hasattr(os, "waitid"):  # on PyPy
-    sys.path.insert(0, sys.argv[1])
-    import lacking
-    lacking.provide()
 
 def child(group, work=lambda: None):
     ready, say = os.pipe()
@@ -100,7 +95,7 @@ class Scene:
         self.tty = os.ttyname(terminal)
         self._lifeline, writer = os.pipe(), os.pipe()
         plan = setsid.ChildSetup(ctty=terminal, stdin=self._lifeline[0], stdout=writer[1], stderr=terminal)
-        self._process = setsid.spawn([sys.executable, "-ISc", _SOURCE, os.path.dirname(__file__)], plan)
+        self._process = setsid.spawn([sys.executable, "-ISc", LACKING + _SOURCE], plan)
         os.close(writer[1])
         os.close(terminal)
         with open(writer[0]) as file:

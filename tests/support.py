@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from helper import *  # noqa: F403
-from helper import ON_PYPY
+from helper import LACKING, ON_PYPY
 
 TESTS = Path(__file__).resolve().parent
 # Said by wheels/matrix.py. Not asked of the probe, whose answer is what is tested.
@@ -29,15 +29,8 @@ def example(path: Path) -> list[str]:
     """The arguments by which Python runs an example; on PyPy with pidfds, if it uses those."""
     if not (ON_PYPY and "pidfd" in path.read_text()):
         return [str(path)]
-    source = (
-        "import runpy, sys\n"
-        "del sys.argv[0]\n"
-        "sys.path.insert(0, sys.argv.pop(0))\n"
-        "import lacking\n"
-        "lacking.provide()\n"
-        "runpy.run_path(sys.argv[0], run_name='__main__')\n"
-    )
-    return ["-c", source, str(TESTS), str(path)]
+    source = LACKING + "import runpy\ndel sys.argv[0]\nrunpy.run_path(sys.argv[0], run_name='__main__')\n"
+    return ["-c", source, str(path)]
 
 
 def fresh(
@@ -76,7 +69,7 @@ def fresh(
             out, err = process.communicate(timeout=timeout)
         except subprocess.TimeoutExpired:
             try:
-                where = _where_it_hangs(process)
+                where = _where_it_hangs(process, is_python=not wrapper)
             finally:
                 with suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)  # strace, and what it traces
@@ -89,9 +82,9 @@ def fresh(
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 
-def _where_it_hangs(process: subprocess.Popen[str]) -> str:
+def _where_it_hangs(process: subprocess.Popen[str], *, is_python: bool) -> str:
     """What the helper has said, and where its threads are, which -X dev has SIGABRT tell."""
-    if process.args[0] == sys.executable:  # type: ignore[index]
+    if is_python:
         process.send_signal(signal.SIGABRT)
     try:
         return "\n".join(process.communicate(timeout=5))

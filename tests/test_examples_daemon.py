@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("pyte")
+pytest.importorskip("pyte", reason="pyte, by which the screens are read, is not installed")
 
 from screens import SECONDS, await_end
 from support import TESTS, example

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("pyte")
+pytest.importorskip("pyte", reason="pyte, by which the screens are read, is not installed")
 
 from screens import SECONDS, User, await_end, screen_of
 from support import TESTS, terminal_modes

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-
 import pytest
 
-from support import fresh
+from support import ON_DEBUG_BUILD, fresh
 
 COUNT = """
 import gc
@@ -35,7 +33,7 @@ assert abs(after - before) < 100, after - before  # one lost in each would be th
 """
 
 
-@pytest.mark.skipif(not hasattr(sys, "gettotalrefcount"), reason="counts references on a debug build of CPython only")
+@pytest.mark.skipif(not ON_DEBUG_BUILD, reason="counts references on a debug build of CPython only")
 def test_ten_thousand_spawns_of_which_half_fail_lose_no_reference() -> None:
     if "SKIP" in fresh(COUNT, timeout=600).stdout:
         pytest.skip("cffi and the package must be built for a debug build: nox -s leaks")

@@ -219,7 +219,7 @@ def test_a_thread_with_a_small_stack_spawns(way: str) -> None:
     fresh(
         """
 import threading
-threading.stack_size(100 * 1024 if hasattr(sys, "gettotalrefcount") else 64 * 1024)  # a debug build takes no less
+threading.stack_size(100 * 1024 if ON_DEBUG_BUILD else 64 * 1024)  # which takes no less
 seen = []
 def spawns():
     process = setsid.spawn(["sh", "-c", "exit 7"])

@@ -37,9 +37,9 @@ OF_CHECKOUT = [
 ]
 BUILDING = ("setuptools>=77", "cffi>=2")
 NEEDED = ("pytest>=8.4", "pytest-xdist>=3.6")
+AIOHTTP = "aiohttp>=3.11"  # its multidict crashes a debug build at the second object
 # Not every version has them yet, and PyPy and musl never will have some; the tests that use one are skipped then.
 # And what the tests, or what they run, import of each.
-AIOHTTP = "aiohttp>=3.11"  # its multidict crashes a debug build at the second object
 OPTIONAL = {
     "hypothesis>=6.100": "import hypothesis",
     "uvloop>=0.21": "import uvloop",
